@@ -1,0 +1,1 @@
+//! Kinds as data: schemas, codecs, defaults, validation, patches, tables.

@@ -1,0 +1,1 @@
+//! Every key, value and event that kernel and user space share.

@@ -1,0 +1,1 @@
+//! The datapath's decisions, over a Tables trait.

@@ -1,0 +1,1 @@
+//! Headers, checksums, address rewrite, encapsulation and ICMP errors.

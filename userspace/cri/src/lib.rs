@@ -1,0 +1,1 @@
+//! The client of a container runtime, generated from its protocol.

@@ -1,0 +1,1 @@
+//! skep net: the kernel's own tables, with names.

@@ -1,0 +1,1 @@
+//! Pods to containers, through CRI.

@@ -1,0 +1,1 @@
+//! Pods and nodes to addresses, links, routes and tables; the CNI plugin.

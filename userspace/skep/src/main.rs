@@ -1,0 +1,3 @@
+//! A complete Kubernetes cluster whose network is eBPF.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The one door: build, up, down, test, bench.
+
+fn main() {}
