@@ -5,4 +5,7 @@
 //! server, reads a clock that was not passed in, or decides what a request means.
 #![forbid(unsafe_code)]
 
+pub mod kubeconfig;
 pub mod pki;
+pub mod serviceaccount;
+pub mod token;
