@@ -1,3 +1,71 @@
-//! The one door: build, up, down, test, bench.
+//! `cargo xtask`: the one door to building, trying, testing and measuring skep. Everything that a machine
+//! needs is checked, and installed, from here.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod build;
+mod cluster;
+mod command;
+mod images;
+mod machine;
+mod progress;
+mod proof;
+mod suite;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Build, try, test and measure skep")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what this machine lacks
+    Setup,
+    /// Build the programs and the images in release mode
+    Build,
+    /// Bring up a cluster on this machine and prove it
+    Up(cluster::up::Options),
+    /// Take the cluster down; nothing is left behind
+    Down,
+    /// Run the whole test suite
+    Test(suite::Options),
+    /// Run a command inside a node of the running cluster (n1, n2, ...) or `outside`
+    Exec {
+        /// The node
+        node: String,
+        /// The command and its arguments
+        #[arg(trailing_var_arg = true, required = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// One node's first process; `up` starts it
+    #[command(hide = true)]
+    Node(cluster::node::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Setup => machine::setup(),
+        Task::Build => build::all().map(drop),
+        Task::Up(options) => cluster::up::run(&options),
+        Task::Down => cluster::down::run(),
+        Task::Test(options) => suite::run(&options),
+        Task::Exec { node, command } => cluster::exec(&node, &command),
+        Task::Node(options) => cluster::node::run(&options),
+    }
+}

@@ -1,0 +1,247 @@
+//! The first process of a node: enters the node's namespaces, shows it folders of its own in place of the
+//! machine's, and keeps its programs running as an init system would.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
+
+use super::layout::Layout;
+use crate::command::{capture, command};
+use crate::images;
+
+/// Folders that a node's programs write: each node has its own.
+const OWN_FOLDERS: &[&str] = &[
+    "run/containerd",
+    "run/netns",
+    "run/skep",
+    "var/lib/containerd",
+    "var/lib/skep",
+    "var/lib/cni",
+    "var/log/pods",
+    "var/log/containers",
+    "etc/cni",
+    "opt/cni",
+];
+
+const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
+const POLL: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A program that ended is started again after this.
+const RESTART: Duration = Duration::from_secs(1);
+
+/// What `up` tells a node.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The cluster
+    #[arg(long)]
+    cluster: String,
+    /// The node's name
+    #[arg(long)]
+    name: String,
+    /// The node's address
+    #[arg(long)]
+    address: String,
+    /// The program skep
+    #[arg(long)]
+    skep: PathBuf,
+    /// The archive of images
+    #[arg(long)]
+    images: PathBuf,
+    /// The control plane's address
+    #[arg(long)]
+    server: String,
+    /// Run the control plane here; standard input is a listening socket for it
+    #[arg(long)]
+    with_server: bool,
+}
+
+/// Runs a node until it is killed.
+///
+/// # Errors
+/// When the node cannot be set up; its programs' ends are only logged.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let layout = Layout { name: options.cluster.clone() };
+    let node = Node { options, layout: &layout };
+    node.join_control_groups()?;
+    node.enter_namespaces()?;
+    fs::write(layout.pid_file(&options.name), std::process::id().to_string())?;
+    std::thread::scope(|scope| {
+        scope.spawn(|| node.keep("containerd", || node.containerd()));
+        if options.with_server {
+            scope.spawn(|| {
+                node.keep("server", || {
+                    Ok(node.server(std::io::stdin().as_fd().try_clone_to_owned()?))
+                });
+            });
+        }
+        node.import_images()?;
+        node.wait_for("the control plane's token", || {
+            layout.node(&options.name).join("join").exists()
+        })?;
+        node.keep("agent", || node.agent());
+        Ok(())
+    })
+}
+
+#[derive(Clone, Copy)]
+struct Node<'a> {
+    options: &'a Options,
+    layout: &'a Layout,
+}
+
+impl Node<'_> {
+    /// All that the node starts inherits its groups: whoever removes the node finds every process there.
+    fn join_control_groups(&self) -> Result<()> {
+        let me = std::process::id().to_string();
+        for cluster in self.layout.cgroup_folders() {
+            let folder = cluster.join(&self.options.name);
+            fs::create_dir_all(&folder)
+                .with_context(|| format!("cannot make {}", folder.display()))?;
+            // A cpuset group of version 1 is born empty and takes no process until it has both.
+            for file in ["cpuset.cpus", "cpuset.mems"] {
+                for level in [&cluster, &folder] {
+                    let parent = level.parent().expect("a group has a parent");
+                    if let Ok(value) = fs::read_to_string(parent.join(file)) {
+                        // Version 2 keeps these files read-only without the controller: nothing to do there.
+                        let _ = fs::write(level.join(file), value.trim());
+                    }
+                }
+            }
+            fs::write(folder.join("cgroup.procs"), &me)
+                .with_context(|| format!("cannot join {}", folder.display()))?;
+        }
+        Ok(())
+    }
+
+    fn enter_namespaces(&self) -> Result<()> {
+        let own = self.layout.node(&self.options.name).join("fs");
+        let path = Path::new("/run/netns").join(self.layout.namespace(&self.options.name));
+        let net = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        setns(net, CloneFlags::CLONE_NEWNET).context("cannot enter the network namespace")?;
+        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
+            .context("cannot leave the machine's mount namespace")?;
+        nix::unistd::sethostname(&self.options.name)?;
+        propagation("/", MsFlags::MS_PRIVATE)?;
+        for folder in OWN_FOLDERS {
+            let (source, target) = (own.join(folder), Path::new("/").join(folder));
+            fs::create_dir_all(&source)?;
+            fs::create_dir_all(&target)?;
+            bind(&source, &target)?;
+        }
+        // Nothing is to be asked of a name server that is not there: one that refuses beats one that is silent.
+        let resolver = own.join("resolv.conf");
+        fs::write(&resolver, "nameserver 127.0.0.1\n")?;
+        bind(&resolver, Path::new("/etc/resolv.conf"))?;
+        mount(Some("bpf"), "/sys/fs/bpf", Some("bpf"), MsFlags::empty(), None::<&str>)
+            .context("cannot mount a BPF file system")?;
+        // Containers' mounts come from here and must follow later ones.
+        propagation("/", MsFlags::MS_SHARED)
+    }
+
+    fn containerd(&self) -> Result<Command> {
+        let config = self.layout.node(&self.options.name).join("containerd.toml");
+        fs::write(&config, containerd_config())?;
+        let mut containerd = command(["containerd", "--config"]);
+        containerd.arg(config);
+        Ok(containerd)
+    }
+
+    /// The shell gives the socket the number that socket activation expects (sd_listen_fds(3)).
+    fn server(&self, socket: OwnedFd) -> Command {
+        let mut server = command(["sh", "-c"]);
+        server.arg("exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"").arg("sh");
+        server.arg(&self.options.skep).arg("server");
+        server.args(["--advertise-address", &self.options.address]);
+        server.stdin(Stdio::from(socket));
+        server
+    }
+
+    fn agent(&self) -> Result<Command> {
+        let token = fs::read_to_string(self.layout.node(&self.options.name).join("join"))?;
+        let mut agent = command([&self.options.skep]);
+        agent.arg("agent").args(["--server", &self.options.server, "--token", token.trim()]);
+        agent.args(["--hostname-override", &self.options.name, "--node-ip", &self.options.address]);
+        agent.args(["--cgroup-root", &self.layout.cgroup(&self.options.name)]);
+        agent.args(["--resolv-conf", "/etc/resolv.conf"]);
+        Ok(agent)
+    }
+
+    fn import_images(&self) -> Result<()> {
+        self.wait_for("containerd", || Path::new(CONTAINERD_SOCKET).exists())?;
+        let mut import = command(["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io"]);
+        import.args(["images", "import", "--no-unpack"]).arg(&self.options.images);
+        capture(&mut import).map(drop)
+    }
+
+    fn wait_for(&self, what: &str, done: impl Fn() -> bool) -> Result<()> {
+        let start = Instant::now();
+        while !done() {
+            if start.elapsed() > PATIENCE {
+                bail!("{}: gave up waiting for {what}", self.options.name);
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// Starts a program again and again, its output appended to its log.
+    fn keep(&self, name: &str, make: impl Fn() -> Result<Command>) {
+        let path = self.layout.log(&self.options.name, name);
+        loop {
+            let ended = File::options()
+                .create(true)
+                .append(true)
+                .open(&path)
+                .context("cannot open the log")
+                .and_then(|log| {
+                    let mut program = make()?;
+                    program.stdout(log.try_clone()?).stderr(log);
+                    Ok(program.spawn()?.wait()?)
+                });
+            match ended {
+                Ok(status) => println!("{name} ended with {status}"),
+                Err(error) => println!("{name}: {error:#}"),
+            }
+            std::thread::sleep(RESTART);
+        }
+    }
+}
+
+fn bind(source: &Path, target: &Path) -> Result<()> {
+    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .with_context(|| format!("cannot mount {} on {}", source.display(), target.display()))
+}
+
+fn propagation(path: &str, kind: MsFlags) -> Result<()> {
+    mount(None::<&str>, path, None::<&str>, kind | MsFlags::MS_REC, None::<&str>)
+        .with_context(|| format!("cannot change how mounts below {path} propagate"))
+}
+
+/// Version 2 of the configuration is read by containerd 1.5 to 2.x.
+fn containerd_config() -> String {
+    format!(
+        r#"version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"]
+[grpc]
+  address = "{CONTAINERD_SOCKET}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{}"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/opt/cni/bin"
+    conf_dir = "/etc/cni/net.d"
+"#,
+        images::PAUSE
+    )
+}

@@ -1,0 +1,132 @@
+//! Proves a running cluster: a Deployment of three replicas behind a Service answers by HTTP and UDP from a pod,
+//! from nodes and from outside, and each replica is among those that answered.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display};
+
+use anyhow::{Context, Result, bail};
+
+use crate::build::{self, Built};
+use crate::cluster::layout::{Layout, address};
+use crate::cluster::up::kubectl;
+use crate::command::{capture, command};
+use crate::progress::step;
+
+/// From the repository's root.
+const MANIFEST: &str = "tests/cluster/manifests/proof.yaml";
+const NODE_PORT: u16 = 30080;
+/// So many that a replica which takes its share is not missed: (2/3)^60 is 3 in 10^11.
+const TIMES: u32 = 60;
+
+/// What was proven, for people.
+#[derive(Debug)]
+pub(crate) struct Proven(Vec<String>);
+
+impl Display for Proven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "proven:")?;
+        self.0.iter().try_for_each(|line| writeln!(f, "  {line}"))
+    }
+}
+
+/// A sender of requests.
+struct Sender {
+    name: String,
+    /// The words before `fetch` or `udp`.
+    prefix: Vec<String>,
+}
+
+/// Deploys the proof and asks from everywhere.
+///
+/// # Errors
+/// Says which path failed or which replica never answered.
+pub(crate) fn prove(layout: &Layout, built: &Built) -> Result<Proven> {
+    let manifest = build::root().join(MANIFEST);
+    step("deployment", || {
+        capture(kubectl(layout, &["apply", "-f"]).arg(&manifest))?;
+        let rollout = ["rollout", "status", "--timeout=60s", "deployment/page"];
+        capture(&mut kubectl(layout, &rollout))?;
+        capture(&mut kubectl(
+            layout,
+            &["wait", "--for=condition=Ready", "--timeout=60s", "pod/client"],
+        ))
+    })?;
+    let replicas = names(layout, &["get", "pods", "-l", "app=page", "-o", "name"])?;
+    let nodes = names(layout, &["get", "nodes", "-o", "name"])?;
+    let service = capture(&mut kubectl(
+        layout,
+        &["get", "service", "page", "-o", "jsonpath={.spec.clusterIP}"],
+    ))?;
+    let client_node = capture(&mut kubectl(
+        layout,
+        &["get", "pod", "client", "-o", "jsonpath={.spec.nodeName}"],
+    ))?;
+    let elsewhere = capture(&mut kubectl(
+        layout,
+        &["get", "pods", "-l", "app=page", "-o", "jsonpath={.items[*].spec.nodeName}"],
+    ))?;
+    if elsewhere.split_whitespace().all(|node| node == client_node) && nodes.len() > 1 {
+        bail!(
+            "no replica runs on another node than the client's, {client_node}: nothing crosses nodes"
+        );
+    }
+
+    let mut pod = vec!["kubectl".to_owned(), "--kubeconfig".to_owned()];
+    pod.push(layout.kubeconfig().display().to_string());
+    pod.extend(["exec", "client", "--", "/bin/skep-demo"].map(str::to_owned));
+    let mut lines = Vec::new();
+    let mut ask = |sender: &Sender, target: &str| -> Result<()> {
+        for how in ["fetch", "udp"] {
+            let url = if how == "fetch" { format!("http://{target}/") } else { target.to_owned() };
+            let seen = step(&format!("{how} {target} from {}", sender.name), || {
+                answered(sender, how, &url, &replicas)
+            })?;
+            lines.push(format!(
+                "{how:<5} {target} from {}: {TIMES} answers, {seen} replicas",
+                sender.name
+            ));
+        }
+        Ok(())
+    };
+    let program = built.demo.display().to_string();
+    ask(
+        &Sender { name: format!("a pod on {client_node}"), prefix: pod },
+        &format!("{service}:80"),
+    )?;
+    for node in &nodes {
+        let mut prefix = layout.inside(node)?;
+        prefix.push(program.clone());
+        ask(&Sender { name: format!("node {node}"), prefix }, &format!("{service}:80"))?;
+    }
+    for number in 1..=u8::try_from(nodes.len()).context("too many nodes")? {
+        let mut prefix = layout.inside("outside")?;
+        prefix.push(program.clone());
+        let target = format!("{}:{NODE_PORT}", address(number));
+        ask(&Sender { name: "outside".to_owned(), prefix }, &target)?;
+    }
+    Ok(Proven(lines))
+}
+
+/// Asks many times; how many replicas answered, which must be all.
+fn answered(
+    sender: &Sender,
+    how: &str,
+    target: &str,
+    replicas: &BTreeSet<String>,
+) -> Result<usize> {
+    let times = TIMES.to_string();
+    let output = capture(command(&sender.prefix).args([how, target, &times]))?;
+    let seen: BTreeSet<String> =
+        output.lines().filter_map(|line| line.split(' ').nth(1)).map(str::to_owned).collect();
+    let silent: Vec<&str> = replicas.difference(&seen).map(String::as_str).collect();
+    if !silent.is_empty() {
+        bail!("never answered: {}\n{output}", silent.join(", "));
+    }
+    Ok(seen.len())
+}
+
+/// Names without their kind.
+fn names(layout: &Layout, words: &[&str]) -> Result<BTreeSet<String>> {
+    let output = capture(&mut kubectl(layout, words))?;
+    Ok(output.lines().filter_map(|line| line.split('/').nth(1)).map(str::to_owned).collect())
+}
