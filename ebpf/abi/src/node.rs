@@ -1,0 +1,66 @@
+//! Tables `nodes4`/`nodes6` (longest prefix) and `peers` (array): which node an address belongs to and
+//! how packets get there.
+
+use crate::Family;
+
+/// In [`Node::peer`]: no other node; such a prefix is reached through this node's stack, untranslated.
+pub const NO_PEER: u32 = u32::MAX;
+
+/// A prefix: the pod range of another node, or one of its own addresses (as /32 or /128).
+///
+/// Every other node's own addresses must be there: packets from pods to an address that is in neither
+/// `endpoints` nor `nodes` are masqueraded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeKey<F: Family> {
+    /// Leading bits of `addr` that count.
+    pub prefix_len: u32,
+    /// The prefix; bits behind `prefix_len` are zero.
+    pub addr: F::Addr,
+}
+
+/// Where a prefix is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Index in `peers`, or [`NO_PEER`]: not a node's, but not masqueraded either.
+    pub peer: u32,
+    /// 1 when the prefix is an address of the node itself, 0 when it is a range of pods.
+    pub is_host: u32,
+}
+
+/// Another node and the way to it. Index 0 is never used.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Its IPv4 address between the nodes (zero: none).
+    pub addr4: [u32; 1],
+    /// Its IPv6 address between the nodes (zero: none).
+    pub addr6: [u32; 4],
+    /// Device that leads to it ([`peer_mode::DIRECT`]).
+    pub ifindex: u32,
+    /// Its hardware address when it is a neighbour and known; all zero: programs ask the kernel.
+    pub mac: [u8; 6],
+    /// A number of [`peer_mode`].
+    pub mode: u8,
+    /// Zero.
+    pub pad: u8,
+}
+
+/// Numbers of [`Peer::mode`].
+pub mod peer_mode {
+    /// Unused index: packets are dropped and counted.
+    pub const NONE: u8 = 0;
+    /// On the same link: the next hop is the peer's own address.
+    pub const DIRECT: u8 = 1;
+    /// Through VXLAN; the outer header is IPv4 when `addr4` is set, else IPv6.
+    pub const VXLAN: u8 = 2;
+}
+
+const _: () = {
+    use crate::{V4, V6};
+    assert!(size_of::<NodeKey<V4>>() == 8);
+    assert!(size_of::<NodeKey<V6>>() == 20);
+    assert!(size_of::<Node>() == 8);
+    assert!(size_of::<Peer>() == 32);
+};

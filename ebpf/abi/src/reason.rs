@@ -1,0 +1,110 @@
+//! Why a packet was dropped or answered, and where: the numbers in counters and events, with names.
+
+/// Declares a numbered enum with a name per value.
+macro_rules! numbered {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $number:literal, $text:literal;)* }) => {
+        $(#[$meta])*
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$doc])* $variant = $number,)* }
+
+        impl $name {
+            /// Every value, in the order of its number.
+            pub const ALL: &[$name] = &[$($name::$variant,)*];
+
+            /// The name people see.
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+
+            /// The value with this number.
+            pub const fn from_number(number: u8) -> Option<$name> {
+                match number { $($number => Some($name::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+numbered! {
+    /// What became of a packet, as far as it is worth counting. Numbers are stable: only add at the end.
+    Reason {
+        /// Translated, routed or passed as it should be.
+        Forwarded = 0, "forwarded";
+        /// Left alone: not the datapath's business.
+        Passed = 1, "passed";
+        /// A Service without a usable backend: rejected.
+        NoBackend = 2, "no-backend";
+        /// A Service address, but no such port or protocol: rejected.
+        NoServicePort = 3, "no-service-port";
+        /// In the range of Service addresses, but no Service: dropped.
+        UnknownService = 4, "unknown-service";
+        /// A packet of an old connection whose backend is gone: rejected.
+        BackendGone = 5, "backend-gone";
+        /// A Service that has no backend on this node and may use no other: dropped.
+        NoLocalBackend = 6, "no-local-backend";
+        /// A pod sent with an address that is not its own: dropped.
+        SpoofedSource = 7, "spoofed-source";
+        /// Headers are cut short or contradict themselves: dropped.
+        Malformed = 8, "malformed";
+        /// A later fragment whose first was not seen, of a connection that needs translation: dropped.
+        Fragment = 9, "fragment";
+        /// A protocol that cannot be translated, to an address that needs it: dropped.
+        UnsupportedProtocol = 10, "unsupported-protocol";
+        /// Table `flows` is full: dropped.
+        FlowsFull = 11, "flows-full";
+        /// Table `snat` is full: dropped.
+        SnatFull = 12, "snat-full";
+        /// No free port for a translated source to this destination: dropped.
+        SnatPortsExhausted = 13, "snat-ports-exhausted";
+        /// A slot names a backend that does not exist: dropped.
+        InvalidBackend = 14, "invalid-backend";
+        /// A prefix names a peer that does not exist: dropped.
+        InvalidPeer = 15, "invalid-peer";
+        /// The kernel refused to change, encapsulate or redirect the packet: dropped.
+        HelperFailed = 16, "helper-failed";
+        /// The address family is off on this node: dropped.
+        NoNodeAddress = 17, "no-node-address";
+        /// Table `config` is empty: the agent has not written it yet; passed.
+        NotConfigured = 18, "not-configured";
+    }
+}
+
+numbered! {
+    /// Where a program sits.
+    Hook {
+        /// XDP on a device of the node.
+        Xdp = 0, "xdp";
+        /// TCX ingress of a device of the node.
+        NodeIngress = 1, "node-ingress";
+        /// TCX egress of a device of the node.
+        NodeEgress = 2, "node-egress";
+        /// TCX ingress of the host side of a pod's veth pair: from the pod.
+        PodIngress = 3, "pod-ingress";
+        /// TCX egress of the host side of a pod's veth pair: from the stack to the pod.
+        PodEgress = 4, "pod-egress";
+        /// TCX ingress of the overlay device.
+        OverlayIngress = 5, "overlay-ingress";
+        /// TCX egress of the overlay device: from the stack to another node.
+        OverlayEgress = 6, "overlay-egress";
+        /// cgroup connect4, connect6.
+        Connect = 7, "connect";
+        /// cgroup sendmsg4, sendmsg6.
+        Sendmsg = 8, "sendmsg";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_count_up_from_zero_and_come_back() {
+        for (number, reason) in (0..).zip(Reason::ALL) {
+            assert_eq!(Reason::from_number(number), Some(*reason));
+        }
+        for (number, hook) in (0..).zip(Hook::ALL) {
+            assert_eq!(Hook::from_number(number), Some(*hook));
+        }
+        assert_eq!(Reason::from_number(u8::MAX), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! Tables `services4`/`services6` (hash), `slots` (flat array) and `sources4`/`sources6` (LRU): which
+//! addresses are Services, where each one's backends lie, and which backend a client is bound to.
+
+use crate::Family;
+
+/// In `slots`: no backend here (the run is not written yet). In a flow: not a Service's.
+pub const NO_BACKEND: u32 = u32::MAX;
+
+/// Who sees an entry of `services`.
+pub mod scope {
+    /// Connections made on this node: sockets of the host and of pods, packets of pods.
+    pub const INTERNAL: u8 = 0;
+    /// Packets that arrive on the node's devices from elsewhere.
+    pub const EXTERNAL: u8 = 1;
+}
+
+/// A front end: one address, port and protocol, as seen from one scope.
+///
+/// A node port has one entry per address and scope it is served on (each node address; loopback in
+/// [`scope::INTERNAL`] only). A Service address also has an entry with port 0 and protocol
+/// [`crate::proto::ANY`] with [`service_flags::REJECT`]: what misses the exact entry is rejected there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceKey<F: Family> {
+    /// The address clients use.
+    pub addr: F::Addr,
+    /// The port clients use.
+    pub port_be: u16,
+    /// A number of [`crate::proto`].
+    pub proto: u8,
+    /// A number of [`scope`].
+    pub scope: u8,
+}
+
+/// What a front end leads to.
+///
+/// Written whole (one map update): first the run in `slots`, then this entry, then the old run is free
+/// for reuse after a grace period (a program may still hold the old entry for microseconds).
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// First slot of the run in `slots`.
+    pub slot_base: u32,
+    /// Slots in the run; 0: no usable backend, clients are rejected at once.
+    pub slot_count: u32,
+    /// Number of the Service port, the same for all its front ends; key of affinity and of names.
+    pub id: u32,
+    /// Bits of [`service_flags`].
+    pub flags: u32,
+    /// How long a client stays with its backend after its last packet, in seconds.
+    pub affinity_s: u32,
+    /// Distinct backends in the run (for people; programs do not read it).
+    pub backend_count: u32,
+}
+
+/// Bits of [`Service::flags`].
+pub mod service_flags {
+    /// A client address stays with one backend for [`super::Service::affinity_s`].
+    pub const AFFINITY: u32 = 1 << 0;
+    /// Always reject: no such port on this Service address, whatever `slot_count` says.
+    pub const REJECT: u32 = 1 << 1;
+    /// Keep the client's address (externalTrafficPolicy Local): all backends of the run are on this node.
+    pub const LOCAL: u32 = 1 << 2;
+    /// Drop instead of reject (no endpoint on this node with a Local policy).
+    pub const DROP: u32 = 1 << 3;
+    /// The front end is a node port.
+    pub const NODE_PORT: u32 = 1 << 4;
+}
+
+/// Which client of which Service.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AffinityKey<F: Family> {
+    /// Cookie of the client's network namespace (socket hooks, which know no source address), or 0.
+    pub netns_cookie: u64,
+    /// The client's address (packet hooks), or 0.
+    pub client: F::Addr,
+    /// [`Service::id`].
+    pub service: u32,
+    /// Zero; fills IPv6 keys up to 8 bytes.
+    pub pad: F::Pad4,
+}
+
+/// The backend a client is bound to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AffinityValue {
+    /// When the client was last seen, in ticks.
+    pub seen_ticks: u64,
+    /// Its backend.
+    pub backend: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+const _: () = {
+    use crate::{V4, V6};
+    assert!(size_of::<ServiceKey<V4>>() == 8);
+    assert!(size_of::<ServiceKey<V6>>() == 20);
+    assert!(size_of::<Service>() == 24);
+    assert!(size_of::<AffinityKey<V4>>() == 16);
+    assert!(size_of::<AffinityKey<V6>>() == 32);
+    assert!(size_of::<AffinityValue>() == 16);
+};
