@@ -3,8 +3,9 @@
 
 use crate::Family;
 
-/// In `slots`: no backend here (the run is not written yet). In a flow: not a Service's.
-pub const NO_BACKEND: u32 = u32::MAX;
+/// In `slots`: no backend here (the run is not written yet). In a flow: not a Service's. Index 0 of the
+/// backend arrays is never used.
+pub const NO_BACKEND: u32 = 0;
 
 /// Who sees an entry of `services`.
 pub mod scope {
@@ -67,6 +68,17 @@ pub mod service_flags {
     pub const NODE_PORT: u32 = 1 << 4;
 }
 
+/// Slots in one element of `slots` (elements of an array take at least 8 bytes; a slot needs 4).
+pub const SLOTS_PER_BLOCK: u32 = 16;
+
+/// One element of `slots`: slot `n` is number `n % 16` of element `n / 16`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotBlock {
+    /// Backend ids; [`NO_BACKEND`] or an unused id: packets are dropped and counted.
+    pub backends: [u32; SLOTS_PER_BLOCK as usize],
+}
+
 /// Which client of which Service.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,6 +110,7 @@ const _: () = {
     assert!(size_of::<ServiceKey<V4>>() == 8);
     assert!(size_of::<ServiceKey<V6>>() == 20);
     assert!(size_of::<Service>() == 24);
+    assert!(size_of::<SlotBlock>() == 64);
     assert!(size_of::<AffinityKey<V4>>() == 16);
     assert!(size_of::<AffinityKey<V6>>() == 32);
     assert!(size_of::<AffinityValue>() == 16);
