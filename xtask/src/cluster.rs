@@ -5,6 +5,7 @@
 pub(crate) mod down;
 pub(crate) mod layout;
 pub(crate) mod node;
+pub(crate) mod plane;
 pub(crate) mod up;
 mod wires;
 

@@ -6,10 +6,12 @@ mod build;
 mod cluster;
 mod command;
 mod images;
+mod interop;
 mod machine;
 mod progress;
 mod proof;
 mod suite;
+mod upstream;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,8 @@ enum Task {
     Down,
     /// Run the whole test suite
     Test(suite::Options),
+    /// Prove mixed clusters: upstream's components in place of some of skep's
+    Interop,
     /// Run a command inside a node of the running cluster (n1, n2, ...) or `outside`
     Exec {
         /// The node
@@ -65,6 +69,7 @@ fn run(task: Task) -> Result<()> {
         Task::Up(options) => cluster::up::run(&options),
         Task::Down => cluster::down::run(),
         Task::Test(options) => suite::run(&options),
+        Task::Interop => interop::run(),
         Task::Exec { node, command } => cluster::exec(&node, &command),
         Task::Node(options) => cluster::node::run(&options),
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -30,10 +31,31 @@ impl Display for Proven {
 }
 
 /// A sender of requests.
-struct Sender {
+struct Sender<'a> {
     name: String,
-    /// The words before `fetch` or `udp`.
-    prefix: Vec<String>,
+    /// The command before `fetch` or `udp`.
+    program: Box<dyn Fn() -> Result<Command> + 'a>,
+}
+
+impl<'a> Sender<'a> {
+    /// The demo's program in the pod `client`.
+    fn pod(layout: &'a Layout, node: &str) -> Self {
+        let words = ["exec", "client", "--", "/bin/skep-demo"];
+        Self {
+            name: format!("a pod on {node}"),
+            program: Box::new(move || Ok(kubectl(layout, &words))),
+        }
+    }
+
+    /// The demo's program run inside `place`: a node or `outside`.
+    fn place(layout: &'a Layout, place: &'a str, built: &'a Built) -> Self {
+        let program = move || {
+            let mut words = command(layout.inside(place)?);
+            words.arg(&built.demo);
+            Ok(words)
+        };
+        Self { name: place.to_owned(), program: Box::new(program) }
+    }
 }
 
 /// Deploys the proof and asks from everywhere.
@@ -71,38 +93,22 @@ pub(crate) fn prove(layout: &Layout, built: &Built) -> Result<Proven> {
         );
     }
 
-    let mut pod = vec!["kubectl".to_owned(), "--kubeconfig".to_owned()];
-    pod.push(layout.kubeconfig().display().to_string());
-    pod.extend(["exec", "client", "--", "/bin/skep-demo"].map(str::to_owned));
-    let mut lines = Vec::new();
-    let mut ask = |sender: &Sender, target: &str| -> Result<()> {
-        for how in ["fetch", "udp"] {
-            let url = if how == "fetch" { format!("http://{target}/") } else { target.to_owned() };
-            let seen = step(&format!("{how} {target} from {}", sender.name), || {
-                answered(sender, how, &url, &replicas)
-            })?;
-            lines.push(format!(
-                "{how:<5} {target} from {}: {TIMES} answers, {seen} replicas",
-                sender.name
-            ));
-        }
-        Ok(())
-    };
-    let program = built.demo.display().to_string();
-    ask(
-        &Sender { name: format!("a pod on {client_node}"), prefix: pod },
-        &format!("{service}:80"),
-    )?;
+    let inside = format!("{service}:80");
+    let mut paths = vec![(Sender::pod(layout, &client_node), inside.clone())];
     for node in &nodes {
-        let mut prefix = layout.inside(node)?;
-        prefix.push(program.clone());
-        ask(&Sender { name: format!("node {node}"), prefix }, &format!("{service}:80"))?;
+        paths.push((Sender::place(layout, node, built), inside.clone()));
     }
     for number in 1..=u8::try_from(nodes.len()).context("too many nodes")? {
-        let mut prefix = layout.inside("outside")?;
-        prefix.push(program.clone());
         let target = format!("{}:{NODE_PORT}", address(number));
-        ask(&Sender { name: "outside".to_owned(), prefix }, &target)?;
+        paths.push((Sender::place(layout, "outside", built), target));
+    }
+    let mut lines = Vec::new();
+    for (sender, target) in &paths {
+        for (how, url) in [("fetch", format!("http://{target}/")), ("udp", target.clone())] {
+            let name = format!("{how:<5} {target} from {}", sender.name);
+            let seen = step(&name, || answered(sender, how, &url, &replicas))?;
+            lines.push(format!("{name}: {TIMES} answers, {seen} replicas"));
+        }
     }
     Ok(Proven(lines))
 }
@@ -115,7 +121,7 @@ fn answered(
     replicas: &BTreeSet<String>,
 ) -> Result<usize> {
     let times = TIMES.to_string();
-    let output = capture(command(&sender.prefix).args([how, target, &times]))?;
+    let output = capture((sender.program)()?.args([how, target, &times]))?;
     let seen: BTreeSet<String> =
         output.lines().filter_map(|line| line.split(' ').nth(1)).map(str::to_owned).collect();
     let silent: Vec<&str> = replicas.difference(&seen).map(String::as_str).collect();

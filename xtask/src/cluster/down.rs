@@ -18,15 +18,24 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// # Errors
 /// Names what could not be removed.
 pub(crate) fn run() -> Result<()> {
-    let layout = Layout::default();
-    let leftovers = leftovers(&layout)?;
-    if leftovers.is_empty() {
+    if !take(&Layout::default())? {
         println!("no cluster is up");
-        return Ok(());
     }
-    step("processes and control groups", || end_processes(&layout))?;
-    step("namespaces and links", || wires::cut(&layout))?;
-    step("files", || remove_files(&layout))
+    Ok(())
+}
+
+/// Takes this cluster down; whether there was one.
+///
+/// # Errors
+/// Names what could not be removed.
+pub(crate) fn take(layout: &Layout) -> Result<bool> {
+    if leftovers(layout)?.is_empty() {
+        return Ok(false);
+    }
+    step("down: processes and control groups", || end_processes(layout))?;
+    step("down: namespaces and links", || wires::cut(layout))?;
+    step("down: files", || remove_files(layout))?;
+    Ok(true)
 }
 
 /// Everything of the cluster that is still there: control groups, namespaces, files.

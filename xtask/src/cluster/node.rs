@@ -2,7 +2,7 @@
 //! machine's, and keeps its programs running as an init system would.
 
 use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use super::layout::Layout;
+use super::plane::{Plane, Service};
 use crate::command::{capture, command};
 use crate::images;
 
@@ -54,12 +55,12 @@ pub(crate) struct Options {
     /// The archive of images
     #[arg(long)]
     images: PathBuf,
-    /// The control plane's address
+    /// Run this control plane here; standard input is a listening socket for it
     #[arg(long)]
-    server: String,
-    /// Run the control plane here; standard input is a listening socket for it
-    #[arg(long)]
-    with_server: bool,
+    plane: Option<Plane>,
+    /// The folder of upstream's programs
+    #[arg(long, default_value = "")]
+    upstream: PathBuf,
 }
 
 /// Runs a node until it is killed.
@@ -74,12 +75,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     fs::write(layout.pid_file(&options.name), std::process::id().to_string())?;
     std::thread::scope(|scope| {
         scope.spawn(|| node.keep("containerd", || node.containerd()));
-        if options.with_server {
-            scope.spawn(|| {
-                node.keep("server", || {
-                    Ok(node.server(std::io::stdin().as_fd().try_clone_to_owned()?))
-                });
-            });
+        for service in node.services() {
+            scope.spawn(move || node.keep(service.name, || node.service(&service)));
         }
         node.import_images()?;
         node.wait_for("the control plane's token", || {
@@ -153,20 +150,30 @@ impl Node<'_> {
         Ok(containerd)
     }
 
+    fn services(&self) -> Vec<Service> {
+        let Options { plane, skep, upstream, address, .. } = self.options;
+        plane.map(|plane| plane.services(skep, upstream, address)).unwrap_or_default()
+    }
+
     /// The shell gives the socket the number that socket activation expects (sd_listen_fds(3)).
-    fn server(&self, socket: OwnedFd) -> Command {
-        let mut server = command(["sh", "-c"]);
-        server.arg("exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"").arg("sh");
-        server.arg(&self.options.skep).arg("server");
-        server.args(["--advertise-address", &self.options.address]);
-        server.stdin(Stdio::from(socket));
-        server
+    fn service(&self, service: &Service) -> Result<Command> {
+        let mut program = command(["sh", "-c"]);
+        if service.listens {
+            program.arg(format!(
+                "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; {}",
+                service.line
+            ));
+            program.stdin(Stdio::from(std::io::stdin().as_fd().try_clone_to_owned()?));
+        } else {
+            program.arg(&service.line);
+        }
+        Ok(program)
     }
 
     fn agent(&self) -> Result<Command> {
-        let token = fs::read_to_string(self.layout.node(&self.options.name).join("join"))?;
+        let join = fs::read_to_string(self.layout.node(&self.options.name).join("join"))?;
         let mut agent = command([&self.options.skep]);
-        agent.arg("agent").args(["--server", &self.options.server, "--token", token.trim()]);
+        agent.arg("agent").args(join.split_whitespace());
         agent.args(["--hostname-override", &self.options.name, "--node-ip", &self.options.address]);
         agent.args(["--cgroup-root", &self.layout.cgroup(&self.options.name)]);
         agent.args(["--resolv-conf", "/etc/resolv.conf"]);

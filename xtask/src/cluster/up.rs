@@ -2,14 +2,16 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::layout::{Layout, address, node_names};
+use super::plane::Plane;
 use super::{down, wires};
 use crate::build::Built;
 use crate::command::{capture, command};
@@ -51,12 +53,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let built = step("build", build::all)?;
     if !running {
-        bring_up(&layout, options.nodes, &built).with_context(|| {
-            format!(
-                "the logs are in {}; `cargo xtask down` removes everything",
-                layout.state().display()
-            )
-        })?;
+        let parts = Parts {
+            nodes: options.nodes,
+            built: &built,
+            plane: Plane::Skep,
+            upstream: Path::new(""),
+        };
+        bring_up(&layout, &parts)?;
     }
     let proven = proof::prove(&layout, &built)?;
     println!("\n{proven}");
@@ -70,10 +73,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Kubectl as the cluster's administrator.
+/// Kubectl as the cluster's administrator, run where the control plane can be reached.
 pub(crate) fn kubectl(layout: &Layout, words: &[&str]) -> Command {
-    let mut kubectl = command(["kubectl", "--kubeconfig"]);
-    kubectl.arg(layout.kubeconfig()).args(words);
+    let mut line = Vec::new();
+    let config = fs::read_to_string(layout.kubeconfig()).unwrap_or_default();
+    if config.contains(&plane_address()) {
+        let inside = layout.inside("switch").expect("the switch needs no process");
+        line.extend(inside);
+    }
+    line.push("kubectl".to_owned());
+    let mut kubectl = kubectl_environment(layout, command(line));
+    kubectl.args(words);
     kubectl
 }
 
@@ -82,29 +92,53 @@ fn is_up(layout: &Layout) -> bool {
         && capture(&mut kubectl(layout, &["get", "--raw", "/readyz"])).is_ok()
 }
 
-fn bring_up(layout: &Layout, nodes: u8, built: &Built) -> Result<()> {
+/// What a cluster is made of.
+pub(crate) struct Parts<'a> {
+    /// How many nodes.
+    pub(crate) nodes: u8,
+    /// Our programs.
+    pub(crate) built: &'a Built,
+    /// Who plays the control plane.
+    pub(crate) plane: Plane,
+    /// The folder of upstream's programs, where the plane wants some.
+    pub(crate) upstream: &'a Path,
+}
+
+/// Brings a cluster up until its nodes are ready.
+///
+/// # Errors
+/// Says what failed and where the logs are.
+pub(crate) fn bring_up(layout: &Layout, parts: &Parts) -> Result<()> {
+    start_all(layout, parts).with_context(|| {
+        let state = layout.state();
+        format!("the logs are in {}; `cargo xtask down` removes everything", state.display())
+    })
+}
+
+fn start_all(layout: &Layout, parts: &Parts) -> Result<()> {
     fs::create_dir_all(layout.state())?;
-    step("network", || wires::lay(layout, nodes))?;
+    let nodes: Vec<(u8, String)> = (1..=parts.nodes).zip(node_names(parts.nodes)).collect();
+    step("network", || wires::lay(layout, parts.nodes))?;
     step("control plane", || {
         let listener = loopback_listener()?;
         let port = listener.local_addr()?.port();
-        for (number, name) in (1..=nodes).zip(node_names(nodes)) {
-            let socket = if number == 1 { Some(listener.try_clone()?) } else { None };
-            start(layout, built, &name, number, socket)?;
+        for (number, name) in &nodes {
+            let socket = if *number == 1 { Some(listener.try_clone()?) } else { None };
+            start(layout, parts, name, *number, socket)?;
         }
         drop(listener);
-        write_kubeconfig(layout, built, port)?;
+        write_kubeconfig(layout, parts, port)?;
         wait_for("the control plane", || {
             capture(&mut kubectl(layout, &["get", "--raw", "/readyz"])).map(drop)
         })
     })?;
     step("nodes", || {
-        for name in node_names(nodes) {
-            join(layout, built, &name)?;
+        for (_, name) in &nodes {
+            join(layout, parts, name)?;
         }
         wait_for("the nodes to be ready", || {
             let words = ["wait", "--for=condition=Ready", "--timeout=5s", "node"];
-            let names: Vec<String> = node_names(nodes).collect();
+            let names = nodes.iter().map(|(_, name)| name);
             capture(kubectl(layout, &words).args(names)).map(drop)
         })
     })
@@ -120,7 +154,7 @@ fn loopback_listener() -> Result<TcpListener> {
 
 fn start(
     layout: &Layout,
-    built: &Built,
+    parts: &Parts,
     name: &str,
     number: u8,
     socket: Option<TcpListener>,
@@ -129,40 +163,79 @@ fn start(
     let log = File::create(layout.log(name, "node"))?;
     let mut node = command([Path::new("setsid"), &std::env::current_exe()?]);
     node.args(["node", "--cluster", &layout.name, "--name", name, "--address", &address(number)])
-        .args(["--server", &format!("https://{}:6443", address(1))])
         .arg("--skep")
-        .arg(&built.skep)
+        .arg(&parts.built.skep)
         .arg("--images")
-        .arg(&built.images)
+        .arg(&parts.built.images)
         .stdout(log.try_clone()?)
         .stderr(log);
     if let Some(socket) = socket {
-        node.arg("--with-server").stdin(Stdio::from(std::os::fd::OwnedFd::from(socket)));
+        let plane = parts.plane.to_possible_value().expect("no plane is hidden");
+        node.args(["--plane", plane.get_name(), "--upstream"]).arg(parts.upstream);
+        node.stdin(Stdio::from(OwnedFd::from(socket)));
     }
     node.spawn().context("cannot start a node").map(drop)
 }
 
 /// The control plane makes its certificates first; the kubeconfig holds one of them.
-fn write_kubeconfig(layout: &Layout, built: &Built, port: u16) -> Result<()> {
-    let data = layout.node("n1").join("fs/var/lib/skep/server");
-    let server = format!("https://127.0.0.1:{port}");
+fn write_kubeconfig(layout: &Layout, parts: &Parts, port: u16) -> Result<()> {
+    let data = data_dir(layout);
+    let server = match parts.plane {
+        // Knows no socket activation: its clients go into the namespaces.
+        Plane::UpstreamApiserver => plane_address(),
+        _ => format!("https://127.0.0.1:{port}"),
+    };
     wait_for("the control plane's certificates", || {
-        let text = capture(
-            command([&built.skep])
-                .args(["kubeconfig", "--server", &server, "--data-dir"])
-                .arg(&data),
-        )?;
+        if !data.join("pki/admin.key").exists() {
+            bail!("{} has no certificates", data.display());
+        }
+        let mut print = command([&parts.built.skep]);
+        print.args(["kubeconfig", "--server", &server, "--advertise-address", &address(1)]);
+        let text = capture(print.arg("--data-dir").arg(&data))?;
         fs::write(layout.kubeconfig(), text).context("cannot write the kubeconfig")
     })
 }
 
-fn join(layout: &Layout, built: &Built, name: &str) -> Result<()> {
-    let mut create = command([&built.skep]);
-    create.args(["token", "create", "--kubeconfig"]).arg(layout.kubeconfig());
-    let token = capture(&mut create)?;
+/// Hands a node the flags by which its agent joins.
+fn join(layout: &Layout, parts: &Parts, name: &str) -> Result<()> {
+    let flags = match parts.plane {
+        Plane::UpstreamApiserver => {
+            let mut print = command([&parts.built.skep]);
+            print.args([
+                "kubeconfig",
+                "--user",
+                &format!("node:{name}"),
+                "--server",
+                &plane_address(),
+            ]);
+            print.args(["--advertise-address", &address(1), "--data-dir"]);
+            let text = capture(print.arg(data_dir(layout)))?;
+            let file = layout.node(name).join("kubeconfig");
+            fs::write(&file, text)?;
+            format!("--kubeconfig {}", file.display())
+        }
+        _ => {
+            let mut create = kubectl_environment(layout, command([&parts.built.skep]));
+            let token = capture(create.args(["token", "create"]))?;
+            format!("--server {} --token {}", plane_address(), token.trim())
+        }
+    };
     let (whole, part) = (layout.node(name).join("join"), layout.node(name).join("join.part"));
-    fs::write(&part, token)?;
+    fs::write(&part, flags)?;
     fs::rename(part, whole).context("cannot hand out the token")
+}
+
+fn data_dir(layout: &Layout) -> PathBuf {
+    layout.node("n1").join("fs/var/lib/skep/server")
+}
+
+fn plane_address() -> String {
+    format!("https://{}:6443", address(1))
+}
+
+fn kubectl_environment(layout: &Layout, mut client: Command) -> Command {
+    client.env("KUBECONFIG", layout.kubeconfig());
+    client
 }
 
 /// Tries until it works.

@@ -1,0 +1,69 @@
+//! The proof Deployment on mixed clusters: upstream's controllers over skep's API server, and skep's
+//! controllers, scheduler and nodes over upstream's API server.
+
+use anyhow::{Context, Result};
+
+use crate::build::{self, Built};
+use crate::cluster::down;
+use crate::cluster::layout::Layout;
+use crate::cluster::plane::Plane;
+use crate::cluster::up::{self, Parts};
+use crate::progress::step;
+use crate::{command, proof, upstream};
+
+const PLANES: [Plane; 2] = [Plane::UpstreamControllers, Plane::UpstreamApiserver];
+const RIGHTS: &str = "tests/interop/upstream-apiserver.yaml";
+
+/// Builds upstream's programs and proves each mixed cluster.
+///
+/// # Errors
+/// Says which cluster failed where; none is left behind.
+pub(crate) fn run() -> Result<()> {
+    if let Some(obstacle) = upstream::obstacle() {
+        anyhow::bail!("upstream's programs cannot be built here: {obstacle}");
+    }
+    let built = build::all()?;
+    let programs = step("upstream's programs", upstream::build)?;
+    for plane in PLANES {
+        println!("--- {plane:?}");
+        let cluster = Temporary::new("skep-interop")?;
+        let parts = Parts { nodes: 2, built: &built, plane, upstream: &programs };
+        prove(&cluster.0, &parts, &built).with_context(|| format!("{plane:?}"))?;
+    }
+    Ok(())
+}
+
+fn prove(layout: &Layout, parts: &Parts, built: &Built) -> Result<()> {
+    up::bring_up(layout, parts)?;
+    if parts.plane == Plane::UpstreamApiserver {
+        let rights = build::root().join(RIGHTS);
+        command::capture(up::kubectl(layout, &["apply", "-f"]).arg(rights))?;
+    }
+    println!("{}", proof::prove(layout, built)?);
+    Ok(())
+}
+
+/// A cluster that is taken down when it goes out of scope.
+pub(crate) struct Temporary(pub(crate) Layout);
+
+impl Temporary {
+    /// A cluster of that name; what an earlier one of that name left is removed.
+    ///
+    /// # Errors
+    /// When that cannot be removed.
+    pub(crate) fn new(name: &str) -> Result<Self> {
+        let layout = Layout { name: name.to_owned() };
+        down::take(&layout)?;
+        Ok(Self(layout))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if std::env::var_os("SKEP_KEEP").is_some() {
+            println!("SKEP_KEEP is set: {} stays", self.0.name);
+        } else if let Err(error) = down::take(&self.0) {
+            println!("{error:#}");
+        }
+    }
+}
