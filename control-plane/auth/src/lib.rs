@@ -5,6 +5,8 @@
 //! server, reads a clock that was not passed in, or decides what a request means.
 #![forbid(unsafe_code)]
 
+pub mod authn;
+pub mod authz;
 pub mod kubeconfig;
 pub mod pki;
 pub mod serviceaccount;
