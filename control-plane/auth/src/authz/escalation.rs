@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn the_refusal_names_what_is_missing() {
         let authorizer =
-            authorizer(json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}));
+            authorizer(&json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}));
         let wanted = rule(
             json!({"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["pods", "secrets"]}),
         );
@@ -248,12 +248,12 @@ mod tests {
         let role = RoleRef { kind: "ClusterRole".into(), name: "own".into() };
         let jane = UserInfo::new("jane", &[]);
         let escalate = authorizer(
-            json!({"verbs": ["escalate"], "apiGroups": [GROUP], "resources": ["roles"]}),
+            &json!({"verbs": ["escalate"], "apiGroups": [GROUP], "resources": ["roles"]}),
         );
         assert!(check_role(&escalate, &jane, "roles", "a", "r", &wanted).is_ok());
         assert!(check_role(&escalate, &jane, "clusterroles", "", "r", &wanted).is_err());
         let bind = authorizer(
-            json!({"verbs": ["bind"], "apiGroups": [GROUP], "resources": ["clusterroles"], "resourceNames": ["own"]}),
+            &json!({"verbs": ["bind"], "apiGroups": [GROUP], "resources": ["clusterroles"], "resourceNames": ["own"]}),
         );
         assert!(check_binding(&bind, &jane, "a", &role).is_ok());
         let john = UserInfo::new("john", &[]);
