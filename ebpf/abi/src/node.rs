@@ -4,7 +4,7 @@
 use crate::Family;
 
 /// In [`Node::peer`]: no other node; such a prefix is reached through this node's stack, untranslated.
-pub const NO_PEER: u32 = u32::MAX;
+pub const NO_PEER: u32 = 0;
 
 /// A prefix: the pod range of another node, or one of its own addresses (as /32 or /128).
 ///

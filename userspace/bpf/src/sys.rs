@@ -1,0 +1,411 @@
+//! The bpf(2) commands that the loader library does not offer: typed map access with batches, mapped
+//! arrays, pins and links by path. It must hold no knowledge of the tables.
+#![expect(unsafe_code, reason = "the system calls themselves; everything above is safe")]
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+    ptr,
+};
+
+use crate::record::Record;
+
+const MAP_LOOKUP_ELEM: i64 = 1;
+const MAP_UPDATE_ELEM: i64 = 2;
+const MAP_DELETE_ELEM: i64 = 3;
+const MAP_GET_NEXT_KEY: i64 = 4;
+const OBJ_PIN: i64 = 6;
+const OBJ_GET: i64 = 7;
+const PROG_TEST_RUN: i64 = 10;
+const OBJ_GET_INFO_BY_FD: i64 = 15;
+const MAP_LOOKUP_BATCH: i64 = 24;
+const MAP_UPDATE_BATCH: i64 = 26;
+const LINK_CREATE: i64 = 28;
+const LINK_UPDATE: i64 = 29;
+
+/// `ENOTSUPP`: what the kernel answers to a batch call on a table that has none.
+pub(crate) const ENOTSUPP: i32 = 524;
+/// Kinds of map that have batch calls with a cursor of 4 bytes: hash, per-CPU hash and their LRU forms.
+pub(crate) const HASHES: [u32; 4] = [1, 5, 9, 10];
+
+/// Whether an update may create, replace or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// Create or replace.
+    Any = 0,
+    /// Create only.
+    Create = 1,
+    /// Replace only.
+    Replace = 2,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ElemAttr {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value_or_next: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ObjAttr {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct InfoAttr {
+    fd: u32,
+    len: u32,
+    info: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LinkAttr {
+    prog_fd: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    relative: u32,
+    pad: u32,
+    expected_revision: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LinkUpdateAttr {
+    link_fd: u32,
+    new_prog_fd: u32,
+    flags: u32,
+    old_prog_fd: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct TestRunAttr {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    pad: u32,
+}
+
+/// One bpf(2) call; `T` is the part of the kernel's union that `command` reads.
+fn bpf<T>(command: i64, attr: &mut T) -> io::Result<i32> {
+    // SAFETY: `attr` lives over the call, its size goes with it, and every pointer inside was made
+    // from a reference that outlives the call by the functions below.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attr), size_of::<T>()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // A file descriptor or zero: fits.
+    Ok(result as i32)
+}
+
+fn raw(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd().cast_unsigned()
+}
+
+fn address<T>(reference: &T) -> u64 {
+    ptr::from_ref(reference).expose_provenance() as u64
+}
+
+fn own(fd: i32) -> OwnedFd {
+    // SAFETY: the kernel has just made this descriptor for us; nobody else holds it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// The value under `key`, or nothing.
+pub(crate) fn lookup<K: Record, V: Record>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
+    let mut value = V::zeroed();
+    let mut attr = ElemAttr {
+        map_fd: raw(map),
+        key: address(key),
+        value_or_next: ptr::from_mut(&mut value).expose_provenance() as u64,
+        ..ElemAttr::default()
+    };
+    absent(bpf(MAP_LOOKUP_ELEM, &mut attr).map(|_| value))
+}
+
+/// The values of every processor under `key` of a per-CPU map; `cpus` as the kernel counts them.
+pub(crate) fn lookup_per_cpu<V: Record>(
+    map: BorrowedFd<'_>,
+    key: u32,
+    cpus: usize,
+) -> io::Result<Vec<V>> {
+    assert!(size_of::<V>().is_multiple_of(8), "the kernel spaces per-CPU values by 8 bytes");
+    let mut values = vec![V::zeroed(); cpus];
+    let mut attr = ElemAttr {
+        map_fd: raw(map),
+        key: address(&key),
+        value_or_next: values.as_mut_ptr().expose_provenance() as u64,
+        ..ElemAttr::default()
+    };
+    bpf(MAP_LOOKUP_ELEM, &mut attr).map(|_| values)
+}
+
+/// Writes `value` under `key`.
+pub(crate) fn update<K: Record, V: Record>(
+    map: BorrowedFd<'_>,
+    key: &K,
+    value: &V,
+    mode: Update,
+) -> io::Result<()> {
+    let mut attr = ElemAttr {
+        map_fd: raw(map),
+        key: address(key),
+        value_or_next: address(value),
+        flags: mode as u64,
+        ..ElemAttr::default()
+    };
+    bpf(MAP_UPDATE_ELEM, &mut attr).map(drop)
+}
+
+/// Removes `key`; whether it was there.
+pub(crate) fn delete<K: Record>(map: BorrowedFd<'_>, key: &K) -> io::Result<bool> {
+    let mut attr = ElemAttr { map_fd: raw(map), key: address(key), ..ElemAttr::default() };
+    absent(bpf(MAP_DELETE_ELEM, &mut attr)).map(|done| done.is_some())
+}
+
+/// The key after `key` (the first one without), or nothing at the end.
+pub(crate) fn next_key<K: Record>(map: BorrowedFd<'_>, key: Option<&K>) -> io::Result<Option<K>> {
+    let mut next = K::zeroed();
+    let mut attr = ElemAttr {
+        map_fd: raw(map),
+        key: key.map_or(0, address),
+        value_or_next: ptr::from_mut(&mut next).expose_provenance() as u64,
+        ..ElemAttr::default()
+    };
+    absent(bpf(MAP_GET_NEXT_KEY, &mut attr).map(|_| next))
+}
+
+/// Appends up to `room` entries of a hash table. `cursor` is where the last batch ended; nothing at
+/// the start. Returns the next cursor, or nothing at the end.
+///
+/// # Errors
+/// `ENOSPC` when a bucket of the table holds more than `room` entries: ask again with more room.
+pub(crate) fn lookup_batch<K: Record, V: Record>(
+    map: BorrowedFd<'_>,
+    cursor: Option<u64>,
+    room: usize,
+    entries: &mut Vec<(K, V)>,
+) -> io::Result<Option<u64>> {
+    let mut keys = vec![K::zeroed(); room];
+    let mut values = vec![V::zeroed(); room];
+    // Hash tables write 4 bytes here, others a whole key: see `HASHES`.
+    let mut next = 0u64;
+    let mut attr = BatchAttr {
+        in_batch: cursor.as_ref().map_or(0, address),
+        out_batch: ptr::from_mut(&mut next).expose_provenance() as u64,
+        keys: keys.as_mut_ptr().expose_provenance() as u64,
+        values: values.as_mut_ptr().expose_provenance() as u64,
+        count: u32::try_from(room).unwrap_or(u32::MAX),
+        map_fd: raw(map),
+        ..BatchAttr::default()
+    };
+    let done = absent(bpf(MAP_LOOKUP_BATCH, &mut attr))?;
+    let count = attr.count as usize;
+    entries.extend(keys.into_iter().zip(values).take(count));
+    Ok(done.map(|_| next))
+}
+
+/// Writes all pairs; creates or replaces.
+pub(crate) fn update_batch<K: Record, V: Record>(
+    map: BorrowedFd<'_>,
+    keys: &[K],
+    values: &[V],
+) -> io::Result<()> {
+    assert_eq!(keys.len(), values.len(), "one value per key");
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut attr = BatchAttr {
+        keys: keys.as_ptr().expose_provenance() as u64,
+        values: values.as_ptr().expose_provenance() as u64,
+        count: u32::try_from(keys.len()).unwrap_or(u32::MAX),
+        map_fd: raw(map),
+        ..BatchAttr::default()
+    };
+    bpf(MAP_UPDATE_BATCH, &mut attr).map(drop)
+}
+
+fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
+}
+
+/// Opens what is pinned at `path`: a map, a program or a link.
+pub(crate) fn obj_get(path: &Path) -> io::Result<OwnedFd> {
+    let path = c_path(path)?;
+    let mut attr = ObjAttr { path: path.as_ptr().expose_provenance() as u64, ..ObjAttr::default() };
+    bpf(OBJ_GET, &mut attr).map(own)
+}
+
+/// Pins `object` at `path`, which must not exist.
+pub(crate) fn obj_pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    let mut attr = ObjAttr {
+        path: path.as_ptr().expose_provenance() as u64,
+        fd: raw(object),
+        ..ObjAttr::default()
+    };
+    bpf(OBJ_PIN, &mut attr).map(drop)
+}
+
+/// Head of the kernel's `bpf_map_info`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MapInfo {
+    pub(crate) kind: u32,
+    pub(crate) id: u32,
+    pub(crate) key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+    pub(crate) flags: u32,
+}
+
+/// The kernel's `bpf_prog_info` up to the field that is read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct ProgramInfo {
+    head: [u64; 27],
+    verified_insns: u32,
+    pad: u32,
+}
+
+/// The kernel's `bpf_link_info` for links on a device (TCX, XDP): 4 words, then the device.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    prog_id: u32,
+    pad: u32,
+    ifindex: u32,
+    attach_type: u32,
+    rest: [u64; 8],
+}
+
+fn info<T: Default>(object: BorrowedFd<'_>) -> io::Result<T> {
+    let mut info = T::default();
+    let mut attr = InfoAttr {
+        fd: raw(object),
+        len: size_of::<T>() as u32,
+        info: ptr::from_mut(&mut info).expose_provenance() as u64,
+    };
+    bpf(OBJ_GET_INFO_BY_FD, &mut attr).map(|_| info)
+}
+
+/// What the kernel knows of a map.
+pub(crate) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
+    info(map)
+}
+
+/// Instructions that the verifier walked to accept the program.
+pub(crate) fn verified_insns(program: BorrowedFd<'_>) -> io::Result<u32> {
+    info::<ProgramInfo>(program).map(|info| info.verified_insns)
+}
+
+/// The device of a TCX or XDP link; 0 when the device is gone.
+pub(crate) fn link_ifindex(link: BorrowedFd<'_>) -> io::Result<u32> {
+    info::<LinkInfo>(link).map(|info| info.ifindex)
+}
+
+/// Attaches `program` to `target` (a device index or a cgroup's descriptor).
+pub(crate) fn link_create(
+    program: BorrowedFd<'_>,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+) -> io::Result<OwnedFd> {
+    let mut attr =
+        LinkAttr { prog_fd: raw(program), target, attach_type, flags, ..LinkAttr::default() };
+    bpf(LINK_CREATE, &mut attr).map(own)
+}
+
+/// Puts `program` in the place of the link's program; packets see one or the other.
+pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = LinkUpdateAttr {
+        link_fd: raw(link),
+        new_prog_fd: raw(program),
+        ..LinkUpdateAttr::default()
+    };
+    bpf(LINK_UPDATE, &mut attr).map(drop)
+}
+
+/// What a test run gave back.
+pub(crate) struct TestRunOutput {
+    pub(crate) verdict: u32,
+    pub(crate) duration_ns: u32,
+    pub(crate) data_len: usize,
+}
+
+/// Runs `program` over `data` `repeat` times; what it left of the packet is in `out`.
+pub(crate) fn test_run(
+    program: BorrowedFd<'_>,
+    data: &[u8],
+    context: &[u8],
+    repeat: u32,
+    out: &mut [u8],
+) -> io::Result<TestRunOutput> {
+    let mut attr = TestRunAttr {
+        prog_fd: raw(program),
+        data_size_in: data.len() as u32,
+        data_size_out: out.len() as u32,
+        data_in: data.as_ptr().expose_provenance() as u64,
+        data_out: out.as_mut_ptr().expose_provenance() as u64,
+        repeat,
+        ctx_size_in: context.len() as u32,
+        ctx_in: if context.is_empty() { 0 } else { context.as_ptr().expose_provenance() as u64 },
+        ..TestRunAttr::default()
+    };
+    bpf(PROG_TEST_RUN, &mut attr)?;
+    Ok(TestRunOutput {
+        verdict: attr.retval,
+        duration_ns: attr.duration,
+        data_len: attr.data_size_out as usize,
+    })
+}

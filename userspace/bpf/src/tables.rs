@@ -1,0 +1,152 @@
+//! All tables of a node, opened from its pin folder: what the agent writes, the CNI plugin adds to and
+//! the tools read.
+
+use std::path::Path;
+
+use skep_abi::{
+    AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Family, Flow, FlowKey,
+    Node, NodeKey, Peer, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
+};
+
+use crate::{
+    counters::Counters,
+    error::Result,
+    events::Events,
+    mapped::{Mapped, Slots},
+    pin,
+    table::Table,
+};
+
+/// The tables that exist once per address family.
+#[derive(Debug)]
+pub struct FamilyTables<F: Family> {
+    /// Front ends.
+    pub services: Table<ServiceKey<F>, Service>,
+    /// Backends; the index is the id, 0 is never used.
+    pub backends: Mapped<Backend<F>>,
+    /// Clients bound to a backend.
+    pub sources: Table<AffinityKey<F>, AffinityValue>,
+    /// Connections, each direction on its own.
+    pub flows: Table<FlowKey<F>, Flow<F>>,
+    /// Connections that are not answered yet.
+    pub embryos: Table<FlowKey<F>, Flow<F>>,
+    /// Replies to translated sources.
+    pub snat: Table<FlowKey<F>, Flow<F>>,
+    /// Addresses on this node.
+    pub endpoints: Table<EndpointKey<F>, Endpoint>,
+    /// Prefixes of other nodes.
+    pub nodes: Table<NodeKey<F>, Node>,
+    /// What translated sockets believe to talk to.
+    pub sockets: Table<SocketKey<F>, SocketPeer<F>>,
+}
+
+/// Names of one family's tables.
+struct Names {
+    services: &'static str,
+    backends: &'static str,
+    sources: &'static str,
+    flows: &'static str,
+    embryos: &'static str,
+    snat: &'static str,
+    endpoints: &'static str,
+    nodes: &'static str,
+    sockets: &'static str,
+}
+
+const NAMES4: Names = Names {
+    services: "services4",
+    backends: "backends4",
+    sources: "sources4",
+    flows: "flows4",
+    embryos: "embryos4",
+    snat: "snat4",
+    endpoints: "endpoints4",
+    nodes: "nodes4",
+    sockets: "sockets4",
+};
+
+const NAMES6: Names = Names {
+    services: "services6",
+    backends: "backends6",
+    sources: "sources6",
+    flows: "flows6",
+    embryos: "embryos6",
+    snat: "snat6",
+    endpoints: "endpoints6",
+    nodes: "nodes6",
+    sockets: "sockets6",
+};
+
+impl<F: Family> FamilyTables<F> {
+    fn open(maps: &Path, names: &Names) -> Result<Self> {
+        Ok(Self {
+            services: Table::open(maps, names.services)?,
+            backends: Mapped::open(maps, names.backends)?,
+            sources: Table::open(maps, names.sources)?,
+            flows: Table::open(maps, names.flows)?,
+            embryos: Table::open(maps, names.embryos)?,
+            snat: Table::open(maps, names.snat)?,
+            endpoints: Table::open(maps, names.endpoints)?,
+            nodes: Table::open(maps, names.nodes)?,
+            sockets: Table::open(maps, names.sockets)?,
+        })
+    }
+}
+
+/// The tables of a node.
+#[derive(Debug)]
+pub struct Tables {
+    /// IPv4.
+    pub v4: FamilyTables<V4>,
+    /// IPv6.
+    pub v6: FamilyTables<V6>,
+    /// Runs of backend ids, of both families.
+    pub slots: Slots,
+    /// Other nodes; the index is [`Node::peer`], 0 is never used.
+    pub peers: Table<u32, Peer>,
+    /// Packets and bytes by hook and reason.
+    pub counters: Counters,
+    config: Table<u32, Config>,
+    maps_dir: std::path::PathBuf,
+}
+
+impl Tables {
+    /// Opens the tables that an agent has pinned under `pin_dir`, without loading anything.
+    ///
+    /// # Errors
+    /// [`crate::Error::Pin`] when there are none (the agent has not run), [`crate::Error::Layout`] when
+    /// another version made them.
+    pub fn open(pin_dir: &Path) -> Result<Self> {
+        let maps = pin::maps_dir(pin_dir);
+        Ok(Self {
+            v4: FamilyTables::open(&maps, &NAMES4)?,
+            v6: FamilyTables::open(&maps, &NAMES6)?,
+            slots: Slots::open(&maps)?,
+            peers: Table::open(&maps, "peers")?,
+            counters: Counters::open(&maps)?,
+            config: Table::open(&maps, "config")?,
+            maps_dir: maps,
+        })
+    }
+
+    /// What the programs know of their node; all zero until it is first written.
+    pub fn config(&self) -> Result<Config> {
+        Ok(self.config.get(&0)?.unwrap_or_default())
+    }
+
+    /// Tells the programs about their node. The tick rate is kept as the loader measured it.
+    pub fn set_config(&self, config: &Config) -> Result<()> {
+        let ticks_per_s = self.config()?.ticks_per_s;
+        self.config.insert(&0, &Config { ticks_per_s, ..*config })
+    }
+
+    /// Writes the configuration including the tick rate.
+    pub(crate) fn set_whole_config(&self, config: &Config) -> Result<()> {
+        self.config.insert(&0, config)
+    }
+
+    /// A reader of events. Every event goes to one reader only: open one.
+    pub fn events(&self) -> Result<Events> {
+        Events::open(&self.maps_dir)
+    }
+}
