@@ -1,1 +1,17 @@
-//! Services and EndpointSlices to tables.
+//! The service proxy: Services and EndpointSlices to the datapath's tables.
+//!
+//! The middle is pure: [`desired`] turns objects into what each Service asks of this node, [`plan`]
+//! turns that into rows that differ from what the tables hold. The edges watch the API and write. No
+//! packet is ever touched here, and nothing is flushed at start: what is in the tables serves on.
+#![forbid(unsafe_code)]
+
+pub mod arena;
+pub mod backend_ids;
+pub mod desired;
+pub mod endpoint;
+pub mod frontend;
+pub mod local_node;
+pub mod maglev;
+pub mod plan;
+pub mod selection;
+pub mod service;

@@ -1,0 +1,244 @@
+//! Which id each backend address has, for one address family.
+//!
+//! A backend that no Service names any more is *gone*: its id keeps its meaning for a grace period, so
+//! that what is left of its connections is reset instead of being sent to a stranger.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use skep_abi::backend_state;
+
+use crate::frontend::BackendState;
+
+/// How long a gone backend's id keeps its meaning.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// A row of the `backends` table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackendRow {
+    /// Its index.
+    pub id: u32,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// A number of [`backend_state`].
+    pub state: u8,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u32,
+    active: u32,
+    terminating: u32,
+    /// What the table says.
+    written: u8,
+}
+
+impl Entry {
+    fn state(&self) -> u8 {
+        match (self.active, self.terminating) {
+            (0, 0) => backend_state::GONE,
+            (0, _) => backend_state::TERMINATING,
+            _ => backend_state::READY,
+        }
+    }
+}
+
+/// The ids of one family.
+#[derive(Debug)]
+pub struct BackendIds {
+    entries: HashMap<SocketAddr, Entry>,
+    touched: BTreeSet<SocketAddr>,
+    gone: VecDeque<(Instant, SocketAddr)>,
+    free: BTreeSet<u32>,
+    next: u32,
+    capacity: u32,
+}
+
+impl BackendIds {
+    /// All ids below `capacity` but 0 are free; 0 is left out, so that a zeroed value names nobody.
+    pub fn new(capacity: u32) -> Self {
+        Self {
+            entries: HashMap::new(),
+            touched: BTreeSet::new(),
+            gone: VecDeque::new(),
+            free: BTreeSet::new(),
+            next: 1,
+            capacity,
+        }
+    }
+
+    /// Takes over rows that are in the table already. Until somebody acquires them they count as
+    /// released. Of several rows with one address the first is kept, the others wait as strangers.
+    pub fn adopt(&mut self, rows: impl Iterator<Item = BackendRow>) {
+        let mut taken = BTreeSet::new();
+        for row in rows {
+            taken.insert(row.id);
+            self.entries.entry(row.address).or_insert(Entry {
+                id: row.id,
+                active: 0,
+                terminating: 0,
+                written: row.state,
+            });
+            self.touched.insert(row.address);
+        }
+        self.next = taken.last().map_or(1, |last| last + 1);
+        self.free = (1..self.next).filter(|id| !taken.contains(id)).collect();
+    }
+
+    /// Ids in use, those in grace included.
+    pub fn used(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The id of a known address.
+    pub fn id(&self, address: &SocketAddr) -> Option<u32> {
+        self.entries.get(address).map(|entry| entry.id)
+    }
+
+    /// Counts one more use and returns the id; `None` when every id is taken.
+    pub fn acquire(&mut self, address: SocketAddr, state: BackendState) -> Option<u32> {
+        if !self.entries.contains_key(&address) {
+            let id = self.free_id()?;
+            let entry = Entry { id, active: 0, terminating: 0, written: backend_state::UNUSED };
+            self.entries.insert(address, entry);
+        }
+        let entry = self.entries.get_mut(&address)?;
+        *count(entry, state) += 1;
+        self.touched.insert(address);
+        Some(entry.id)
+    }
+
+    /// Counts one use less.
+    pub fn release(&mut self, address: SocketAddr, state: BackendState) {
+        if let Some(entry) = self.entries.get_mut(&address) {
+            let count = count(entry, state);
+            *count = count.saturating_sub(1);
+            self.touched.insert(address);
+        }
+    }
+
+    /// The rows whose state differs from the table, which the caller must now write: first the
+    /// usable ones, then those that are gone.
+    pub fn take_changed(&mut self, now: Instant) -> (Vec<BackendRow>, Vec<BackendRow>) {
+        let mut usable = Vec::new();
+        let mut gone = Vec::new();
+        for address in std::mem::take(&mut self.touched) {
+            let Some(entry) = self.entries.get_mut(&address) else { continue };
+            let state = entry.state();
+            let changed = entry.written != state;
+            entry.written = state;
+            let row = BackendRow { id: entry.id, address, state };
+            if state == backend_state::GONE {
+                self.gone.push_back((now, address));
+            }
+            match (changed, state == backend_state::GONE) {
+                (false, _) => {}
+                (true, true) => gone.push(row),
+                (true, false) => usable.push(row),
+            }
+        }
+        (usable, gone)
+    }
+
+    /// Forgets the backends whose grace period is over. The caller must remove every flow that names
+    /// one of these ids and then write the rows, before it takes the next change.
+    pub fn reclaim(&mut self, now: Instant) -> Vec<BackendRow> {
+        let mut rows = Vec::new();
+        while let Some(&(since, address)) = self.gone.front() {
+            if now.saturating_duration_since(since) < GRACE {
+                break;
+            }
+            self.gone.pop_front();
+            // It may have come back, and even have gone again, since it was queued.
+            let queued_again = self.gone.iter().any(|(_, later)| *later == address);
+            let unused = |entry: &Entry| entry.written == backend_state::GONE && !queued_again;
+            if self.entries.get(&address).is_some_and(unused)
+                && let Some(entry) = self.entries.remove(&address)
+            {
+                self.free.insert(entry.id);
+                rows.push(BackendRow { id: entry.id, address, state: backend_state::UNUSED });
+            }
+        }
+        rows
+    }
+
+    fn free_id(&mut self) -> Option<u32> {
+        if let Some(id) = self.free.pop_first() {
+            return Some(id);
+        }
+        if self.next >= self.capacity {
+            return None;
+        }
+        self.next += 1;
+        Some(self.next - 1)
+    }
+}
+
+fn count(entry: &mut Entry, state: BackendState) -> &mut u32 {
+    match state {
+        BackendState::Active => &mut entry.active,
+        BackendState::Terminating => &mut entry.terminating,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 244, 0, last], 80))
+    }
+
+    #[test]
+    fn a_gone_backend_keeps_its_id_until_grace_is_over() {
+        let mut ids = BackendIds::new(8);
+        let start = Instant::now();
+        let id = ids.acquire(address(1), BackendState::Active).expect("room");
+        let row = BackendRow { id, address: address(1), state: backend_state::READY };
+        assert_eq!(ids.take_changed(start), (vec![row], vec![]));
+
+        ids.release(address(1), BackendState::Active);
+        let gone = BackendRow { state: backend_state::GONE, ..row };
+        assert_eq!(ids.take_changed(start), (vec![], vec![gone]));
+        assert_ne!(ids.acquire(address(2), BackendState::Active), Some(id));
+        assert_eq!(ids.reclaim(start), []);
+        let unused = BackendRow { state: backend_state::UNUSED, ..row };
+        assert_eq!(ids.reclaim(start + GRACE), [unused]);
+        assert_eq!(ids.acquire(address(3), BackendState::Active), Some(id));
+    }
+
+    #[test]
+    fn a_backend_that_comes_back_in_time_is_the_same() {
+        let mut ids = BackendIds::new(8);
+        let start = Instant::now();
+        let id = ids.acquire(address(1), BackendState::Active);
+        ids.take_changed(start);
+        ids.release(address(1), BackendState::Active);
+        ids.take_changed(start);
+        assert_eq!(ids.acquire(address(1), BackendState::Terminating), id);
+        let (usable, _) = ids.take_changed(start);
+        assert_eq!(usable[0].state, backend_state::TERMINATING);
+        assert_eq!(ids.reclaim(start + GRACE), []);
+    }
+
+    #[test]
+    fn a_full_table_says_so() {
+        let mut ids = BackendIds::new(3);
+        assert_eq!(ids.acquire(address(1), BackendState::Active), Some(1));
+        assert_eq!(ids.acquire(address(2), BackendState::Active), Some(2));
+        assert_eq!(ids.acquire(address(3), BackendState::Active), None);
+    }
+
+    #[test]
+    fn adopted_rows_keep_their_ids_and_unclaimed_ones_go() {
+        let mut ids = BackendIds::new(8);
+        let row = |id| BackendRow { id, address: address(id as u8), state: backend_state::READY };
+        ids.adopt([row(1), row(3)].into_iter());
+        assert_eq!(ids.acquire(address(3), BackendState::Active), Some(3));
+        assert_eq!(ids.acquire(address(9), BackendState::Active), Some(2));
+        let (usable, gone) = ids.take_changed(Instant::now());
+        assert_eq!(usable.iter().map(|row| row.id).collect::<Vec<_>>(), [2]);
+        assert_eq!(gone.iter().map(|row| row.id).collect::<Vec<_>>(), [1]);
+    }
+}

@@ -1,0 +1,247 @@
+//! Tables of cases: what is asked of a node by which objects.
+
+use super::*;
+use crate::frontend::Protocol;
+
+fn desired() -> Desired {
+    Desired::new(LocalNode {
+        name: "a".into(),
+        zone: None,
+        addresses: vec!["192.0.2.10".parse().expect("address")],
+    })
+}
+
+fn service(spec: serde_json::Value) -> core::Service {
+    let object = serde_json::json!({
+        "metadata": { "namespace": "shop", "name": "web" }, "spec": spec,
+    });
+    serde_json::from_value(object).expect("a Service")
+}
+
+fn slice(name: &str, service: &str, endpoints: serde_json::Value) -> discovery::EndpointSlice {
+    let object = serde_json::json!({
+        "metadata": {
+            "namespace": "shop", "name": name,
+            "labels": { crate::endpoint::SERVICE_NAME_LABEL: service },
+        },
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": [{ "name": "http", "port": 8080, "protocol": "TCP" }],
+    });
+    serde_json::from_value(object).expect("an EndpointSlice")
+}
+
+fn only_port(desired: &mut Desired) -> PortTables {
+    let mut changed = desired.take_changed();
+    assert_eq!(changed.len(), 1, "{changed:?}");
+    let (name, mut ports) = changed.pop().expect("one");
+    assert_eq!(name, ServiceName::new("shop", "web"));
+    assert_eq!(ports.len(), 1, "{ports:?}");
+    ports.pop().expect("one")
+}
+
+/// One line per frontend: address, scope, backends' last octets, what an empty set means.
+fn lines(port: &PortTables) -> Vec<String> {
+    let octet = |ip: IpAddr| ip.to_string().rsplit('.').next().unwrap_or_default().to_owned();
+    let line = |(key, frontend): &(FrontendKey, Frontend)| {
+        let set: Vec<_> = port.sets[frontend.set].iter().map(|b| octet(b.address.ip())).collect();
+        let local = if frontend.local_only { " local" } else { "" };
+        format!("{key} {:?} [{}] {:?}{local}", key.scope, set.join(","), frontend.when_empty)
+    };
+    port.frontends.iter().map(line).collect()
+}
+
+const NODE_PORT: fn() -> serde_json::Value = || {
+    serde_json::json!({
+        "type": "NodePort", "clusterIP": "10.96.0.7",
+        "ports": [{ "name": "http", "port": 80, "nodePort": 30080 }],
+    })
+};
+
+#[test]
+fn a_node_port_is_served_on_every_address_of_the_node() {
+    let mut desired = desired();
+    desired.set_service(&service(NODE_PORT()));
+    desired.set_slice(&slice(
+        "web-1",
+        "web",
+        serde_json::json!([
+            { "addresses": ["10.244.0.1"], "nodeName": "a" },
+            { "addresses": ["10.244.1.2"], "nodeName": "b" },
+        ]),
+    ));
+    let port = only_port(&mut desired);
+    assert_eq!(
+        lines(&port),
+        [
+            "10.96.0.7:80/TCP Inside [1,2] Reject",
+            "10.96.0.7:80/TCP Outside [1,2] Reject",
+            "192.0.2.10:30080/TCP Inside [1,2] Reject",
+            "127.0.0.1:30080/TCP Inside [1,2] Reject",
+            "192.0.2.10:30080/TCP Outside [1,2] Reject",
+        ]
+    );
+    assert_eq!(port.sets.len(), 1, "nobody asks for the local set");
+    assert_eq!(desired.take_changed(), []);
+}
+
+#[test]
+fn local_policies_keep_to_the_node() {
+    let remote = serde_json::json!([{ "addresses": ["10.244.1.2"], "nodeName": "b" }]);
+    let both = serde_json::json!([
+        { "addresses": ["10.244.0.1"], "nodeName": "a" },
+        { "addresses": ["10.244.1.2"], "nodeName": "b" },
+    ]);
+    let external = |mut spec: serde_json::Value| {
+        spec["externalTrafficPolicy"] = "Local".into();
+        spec
+    };
+    let internal = |mut spec: serde_json::Value| {
+        spec["internalTrafficPolicy"] = "Local".into();
+        spec
+    };
+    // (name, spec, endpoints, cluster address inside, node port inside, node port outside)
+    let cases = [
+        (
+            "external, one here",
+            external(NODE_PORT()),
+            both.clone(),
+            "[1,2] Reject",
+            "[1,2] Reject",
+            "[1] Drop local",
+        ),
+        (
+            "external, none here",
+            external(NODE_PORT()),
+            remote.clone(),
+            "[2] Reject",
+            "[2] Reject",
+            "[] Drop local",
+        ),
+        (
+            "external, none anywhere",
+            external(NODE_PORT()),
+            serde_json::json!([]),
+            "[] Reject",
+            "[] Reject",
+            "[] Reject local",
+        ),
+        (
+            "internal, none here",
+            internal(NODE_PORT()),
+            remote,
+            "[] Drop local",
+            "[2] Reject",
+            "[2] Reject",
+        ),
+        (
+            "internal, one here",
+            internal(NODE_PORT()),
+            both,
+            "[1] Drop local",
+            "[1,2] Reject",
+            "[1,2] Reject",
+        ),
+    ];
+    for (name, spec, endpoints, cluster_inside, node_inside, node_outside) in cases {
+        let mut desired = desired();
+        desired.set_service(&service(spec));
+        desired.set_slice(&slice("web-1", "web", endpoints));
+        let lines = lines(&only_port(&mut desired));
+        let has = |line: String| assert!(lines.contains(&line), "{name}: no {line} in {lines:#?}");
+        has(format!("10.96.0.7:80/TCP Inside {cluster_inside}"));
+        has(format!("192.0.2.10:30080/TCP Inside {node_inside}"));
+        has(format!("192.0.2.10:30080/TCP Outside {node_outside}"));
+    }
+}
+
+#[test]
+fn each_family_has_its_own_backends() {
+    let mut desired = desired();
+    desired.set_service(&service(serde_json::json!({
+        "clusterIPs": ["10.96.0.7", "fd00::7"], "ports": [{ "name": "http", "port": 80 }],
+    })));
+    desired.set_slice(&slice("web-1", "web", serde_json::json!([{ "addresses": ["10.244.0.1"] }])));
+    desired.set_slice(&slice("web-2", "web", serde_json::json!([{ "addresses": ["fd01::1"] }])));
+    let (_, ports) = desired.take_changed().pop().expect("changed");
+    let [v4, v6] = ports.as_slice() else { panic!("{ports:?}") };
+    assert_eq!(
+        (v4.family, v4.sets[0][0].address.to_string()),
+        (Family::V4, "10.244.0.1:8080".into())
+    );
+    assert_eq!(
+        (v6.family, v6.sets[0][0].address.to_string()),
+        (Family::V6, "[fd01::1]:8080".into())
+    );
+}
+
+#[test]
+fn work_follows_the_change() {
+    let mut desired = desired();
+    let object = service(NODE_PORT());
+    desired.set_service(&object);
+    desired.take_changed();
+    desired.set_service(&object);
+    assert_eq!(desired.take_changed(), [], "the same object again");
+
+    let other = slice("other-1", "other", serde_json::json!([]));
+    desired.set_slice(&other);
+    let names: Vec<_> = desired.take_changed().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, [ServiceName::new("shop", "other")]);
+}
+
+#[test]
+fn a_relabelled_slice_leaves_its_old_service() {
+    let mut desired = desired();
+    desired.set_service(&service(NODE_PORT()));
+    let endpoints = serde_json::json!([{ "addresses": ["10.244.0.1"], "nodeName": "a" }]);
+    desired.set_slice(&slice("web-1", "web", endpoints.clone()));
+    assert_eq!(only_port(&mut desired).sets[0].len(), 1);
+    desired.set_slice(&slice("web-1", "other", endpoints));
+    let changed = desired.take_changed();
+    let (_, ports) = changed.iter().find(|(name, _)| &*name.name == "web").expect("web changed");
+    assert_eq!(ports[0].sets[0], []);
+}
+
+#[test]
+fn what_a_fresh_list_does_not_name_is_gone() {
+    let mut desired = desired();
+    desired.set_service(&service(NODE_PORT()));
+    desired.take_changed();
+    desired.retain_services(&BTreeSet::new());
+    assert_eq!(desired.take_changed(), [(ServiceName::new("shop", "web"), vec![])]);
+}
+
+#[test]
+fn health_checks_count_endpoints_not_ports() {
+    let mut desired = desired();
+    desired.set_service(&service(serde_json::json!({
+        "type": "LoadBalancer", "clusterIP": "10.96.0.7",
+        "externalTrafficPolicy": "Local", "healthCheckNodePort": 31_000,
+        "ports": [
+            { "name": "http", "port": 80, "nodePort": 30080 },
+            { "name": "none", "port": 81, "nodePort": 30081 },
+        ],
+    })));
+    let endpoints = serde_json::json!([
+        { "addresses": ["10.244.0.1"], "nodeName": "a" },
+        { "addresses": ["10.244.1.2"], "nodeName": "b" },
+    ]);
+    desired.set_slice(&slice("web-1", "web", endpoints));
+    assert_eq!(desired.health_checks(), [(ServiceName::new("shop", "web"), 31_000, 1)]);
+}
+
+#[test]
+fn the_same_port_for_two_protocols_is_two_frontends() {
+    let mut desired = desired();
+    desired.set_service(&service(serde_json::json!({
+        "clusterIP": "10.96.0.10",
+        "ports": [
+            { "name": "dns", "port": 53, "protocol": "UDP" },
+            { "name": "dns-tcp", "port": 53, "protocol": "TCP" },
+        ],
+    })));
+    let (_, ports) = desired.take_changed().pop().expect("changed");
+    let protocols: Vec<_> = ports.iter().map(|port| port.frontends[0].0.protocol).collect();
+    assert_eq!(protocols, [Protocol::Udp, Protocol::Tcp]);
+}

@@ -1,0 +1,414 @@
+//! From what Services ask for to the rows of the kernel's tables, and only those that differ.
+//!
+//! The planner knows what the tables hold, allots ids and slots, and says what to write in which
+//! order. A Service changes in one write: its new run of slots is complete before the row that points
+//! to it flips, and the old run stays whole until no program can hold the old row.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use skep_abi::{Service, proto, service_flags};
+
+use crate::arena::{Arena, Run};
+use crate::backend_ids::{BackendIds, BackendRow};
+use crate::frontend::{Backend, Family, Frontend, FrontendKey, Kind, PortTables, Scope, WhenEmpty};
+use crate::maglev;
+use crate::service::ServiceName;
+
+/// A key of the `services` table; protocol 0 with port 0 stands for "whatever has no row of its own".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowKey {
+    /// The address that clients use.
+    pub address: IpAddr,
+    /// The port that clients use.
+    pub port: u16,
+    /// The IP protocol's number.
+    pub protocol: u8,
+    /// Which senders the row is for.
+    pub scope: Scope,
+}
+
+impl From<FrontendKey> for RowKey {
+    fn from(key: FrontendKey) -> Self {
+        let FrontendKey { address, port, protocol, scope } = key;
+        Self { address, port, protocol: protocol.number(), scope }
+    }
+}
+
+/// What to write, in the order of the fields.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Rows of `backends` that are new or usable in another way.
+    pub backends: Vec<BackendRow>,
+    /// Runs of `slots`.
+    pub slots: Vec<(Run, Vec<u32>)>,
+    /// Rows of `services` to insert or replace.
+    pub services: Vec<(RowKey, Service)>,
+    /// Rows of `services` to remove.
+    pub removed: Vec<RowKey>,
+    /// Rows of `backends` whose connections are to be cut.
+    pub gone: Vec<BackendRow>,
+}
+
+impl Plan {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What the tables held when the proxy started.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// All rows of `services`.
+    pub services: Vec<(RowKey, Service)>,
+    /// The contents of the runs that they point to.
+    pub slots: HashMap<Run, Vec<u32>>,
+    /// The rows of `backends` that are in use, of both families.
+    pub backends: Vec<BackendRow>,
+}
+
+/// How much the tables can hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Capacity {
+    /// Of `slots`.
+    pub slots: u32,
+    /// Of `backends`, per family.
+    pub backends: u32,
+}
+
+/// A port of a Service in one family: what gets a service id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortKey {
+    /// The Service.
+    pub service: ServiceName,
+    /// The port's name.
+    pub port: Box<str>,
+    /// The family.
+    pub family: Family,
+}
+
+#[derive(Debug)]
+struct PortState {
+    id: u32,
+    tables: PortTables,
+    /// Beside `tables.sets`.
+    runs: Vec<Option<Run>>,
+}
+
+/// What the tables hold and who uses it.
+#[derive(Debug)]
+pub struct Planner {
+    arena: Arena,
+    backends: [BackendIds; 2],
+    ports: BTreeMap<ServiceName, Vec<(PortKey, PortState)>>,
+    /// Every row as written, with the id of the port that owns it (0: the rest of an address).
+    rows: HashMap<RowKey, Service>,
+    /// How many ports use a cluster address: as long as one does, its other ports are rejected.
+    cluster_ips: HashMap<IpAddr, u32>,
+    next_id: u32,
+    /// Found at the start and not claimed yet.
+    unclaimed_rows: HashMap<RowKey, Service>,
+    unclaimed_runs: HashMap<Run, Vec<u32>>,
+    plan: Plan,
+    /// Ports that found no room.
+    pub starved: u64,
+}
+
+impl Planner {
+    /// Takes over what the tables hold. Rows that no Service claims until [`Planner::settle`] go.
+    pub fn new(capacity: Capacity, snapshot: Snapshot) -> Self {
+        let mut arena = Arena::new(capacity.slots);
+        let mut unclaimed_runs = snapshot.slots;
+        unclaimed_runs.retain(|&run, _| arena.reserve(run));
+        let backends = [Family::V4, Family::V6].map(|family| {
+            let mut ids = BackendIds::new(capacity.backends);
+            let rows = snapshot.backends.iter().copied();
+            ids.adopt(rows.filter(|row| Family::of(row.address.ip()) == family));
+            ids
+        });
+        let rows: HashMap<_, _> = snapshot.services.into_iter().collect();
+        let next_id = rows.values().map(|row| row.id).max().unwrap_or(0) + 1;
+        Self {
+            arena,
+            backends,
+            ports: BTreeMap::new(),
+            unclaimed_rows: rows.clone(),
+            rows,
+            cluster_ips: HashMap::new(),
+            next_id,
+            unclaimed_runs,
+            plan: Plan::default(),
+            starved: 0,
+        }
+    }
+
+    /// Replaces what one Service asks for.
+    pub fn set_service(&mut self, name: &ServiceName, ports: Vec<PortTables>, now: Instant) {
+        let mut old = self.ports.remove(name).unwrap_or_default();
+        let mut new = Vec::with_capacity(ports.len());
+        for tables in ports {
+            let key =
+                PortKey { service: name.clone(), port: tables.name.clone(), family: tables.family };
+            let before = old.iter().position(|(k, _)| *k == key).map(|at| old.swap_remove(at).1);
+            new.push((key, self.replace_port(before, tables, now)));
+        }
+        for (_, state) in old {
+            self.remove_port(state, now);
+        }
+        if !new.is_empty() {
+            self.ports.insert(name.clone(), new);
+        }
+    }
+
+    /// Every object has been seen: removes what was found at the start and belongs to none.
+    pub fn settle(&mut self, now: Instant) {
+        for (key, _) in std::mem::take(&mut self.unclaimed_rows) {
+            self.rows.remove(&key);
+            self.plan.removed.push(key);
+        }
+        for (run, _) in std::mem::take(&mut self.unclaimed_runs) {
+            self.arena.retire(run, now);
+        }
+    }
+
+    /// What to write since the last call. The first call belongs after [`Planner::settle`]: a backend
+    /// found at the start whose Service was not seen yet would look gone.
+    pub fn take_plan(&mut self, now: Instant) -> Plan {
+        let mut plan = std::mem::take(&mut self.plan);
+        for ids in &mut self.backends {
+            let (usable, gone) = ids.take_changed(now);
+            plan.backends.extend(usable);
+            plan.gone.extend(gone);
+        }
+        // A row may have been removed by one Service and taken by another in the same batch.
+        plan.removed.retain(|key| !self.rows.contains_key(key));
+        plan
+    }
+
+    /// Ids whose grace period is over: flows that name them must go, then the rows be written.
+    pub fn reclaim(&mut self, now: Instant) -> Vec<BackendRow> {
+        self.backends.iter_mut().flat_map(|ids| ids.reclaim(now)).collect()
+    }
+
+    /// The number of every known port, for people who read the tables.
+    pub fn ids(&self) -> impl Iterator<Item = (u32, &PortKey)> {
+        self.ports.values().flatten().map(|(key, state)| (state.id, key))
+    }
+
+    /// Slots in use and slots in all.
+    pub fn slots(&self) -> (u32, u32) {
+        (self.arena.used(), self.arena.capacity())
+    }
+
+    /// Whether any selected backend listens on one of these addresses (the node's own).
+    pub fn has_backend_on(&self, addresses: &[IpAddr]) -> bool {
+        let states = self.ports.values().flatten().map(|(_, state)| state);
+        states
+            .flat_map(|state| state.tables.sets.iter().flatten())
+            .any(|backend| addresses.contains(&backend.address.ip()))
+    }
+
+    fn replace_port(
+        &mut self,
+        before: Option<PortState>,
+        tables: PortTables,
+        now: Instant,
+    ) -> PortState {
+        let id = match &before {
+            Some(state) => state.id,
+            None => self.claim_id(&tables),
+        };
+        // Take the new before giving up the old: what is in both never looks gone.
+        self.acquire(&tables);
+        let runs: Vec<_> =
+            tables.sets.iter().map(|set| self.place(set, &tables, &before, now)).collect();
+        for (key, frontend) in &tables.frontends {
+            self.write_row((*key).into(), row(id, frontend, &tables, &runs));
+            self.count_cluster_ip(key, frontend, 1);
+        }
+        if let Some(before) = before {
+            let kept = |key: &FrontendKey| tables.frontends.iter().any(|(k, _)| k == key);
+            for (key, frontend) in &before.tables.frontends {
+                self.count_cluster_ip(key, frontend, -1);
+                if !kept(key) {
+                    self.remove_row((*key).into(), id);
+                }
+            }
+            for run in before.runs.iter().flatten().filter(|run| !runs.contains(&Some(**run))) {
+                self.arena.retire(*run, now);
+            }
+            self.release(&before.tables);
+        }
+        PortState { id, tables, runs }
+    }
+
+    fn remove_port(&mut self, state: PortState, now: Instant) {
+        for (key, frontend) in &state.tables.frontends {
+            self.count_cluster_ip(key, frontend, -1);
+            self.remove_row((*key).into(), state.id);
+        }
+        for run in state.runs.into_iter().flatten() {
+            self.arena.retire(run, now);
+        }
+        self.release(&state.tables);
+    }
+
+    /// The id that a row found at the start has, so that affinity goes on, or a new one.
+    fn claim_id(&mut self, tables: &PortTables) -> u32 {
+        let unclaimed = |key: FrontendKey| self.unclaimed_rows.get(&RowKey::from(key));
+        let found = tables.frontends.iter().find_map(|(key, _)| Some(unclaimed(*key)?.id));
+        let in_use = |id| self.ports.values().flatten().any(|(_, state)| state.id == id);
+        match found.filter(|&id| id != 0 && !in_use(id)) {
+            Some(id) => id,
+            None => {
+                self.next_id += 1;
+                self.next_id - 1
+            }
+        }
+    }
+
+    /// Finds or makes the run for a set; `None` for an empty one, or when there is no room.
+    fn place(
+        &mut self,
+        set: &[Backend],
+        tables: &PortTables,
+        before: &Option<PortState>,
+        now: Instant,
+    ) -> Option<Run> {
+        let addresses: Vec<SocketAddr> = set.iter().map(|backend| backend.address).collect();
+        if let Some(run) = before.as_ref().and_then(|before| before.run_of(&addresses)) {
+            return Some(run);
+        }
+        let ids = &self.backends[tables.family as usize];
+        // A backend that got no id gets no traffic either.
+        let addresses: Vec<_> = addresses.into_iter().filter(|a| ids.id(a).is_some()).collect();
+        let numbers: Vec<u32> = addresses.iter().filter_map(|address| ids.id(address)).collect();
+        let mut size = maglev::table_size(addresses.len());
+        while size > 0 {
+            let slots: Vec<u32> =
+                maglev::table(&addresses, size).into_iter().map(|i| numbers[i as usize]).collect();
+            if let Some(run) = self.claim_run(tables, &slots) {
+                return Some(run);
+            }
+            if let Some(run) = self.arena.allocate(size, now) {
+                self.plan.slots.push((run, slots));
+                return Some(run);
+            }
+            self.starved += 1;
+            size = maglev::smaller(size);
+        }
+        None
+    }
+
+    /// A run found at the start that one of these frontends points to and that holds just this.
+    fn claim_run(&mut self, tables: &PortTables, slots: &[u32]) -> Option<Run> {
+        let run = tables.frontends.iter().find_map(|(key, _)| {
+            let row = self.unclaimed_rows.get(&RowKey::from(*key))?;
+            let run = Run { base: row.slot_base, count: row.slot_count };
+            (self.unclaimed_runs.get(&run)?.as_slice() == slots).then_some(run)
+        })?;
+        self.unclaimed_runs.remove(&run);
+        Some(run)
+    }
+
+    fn write_row(&mut self, key: RowKey, row: Service) {
+        // Two Services may name one external address and port: the older one keeps it.
+        let owner = self.rows.get(&key).filter(|_| !self.unclaimed_rows.contains_key(&key));
+        if owner.is_some_and(|owner| owner.id != row.id) {
+            tracing::warn!(address = %key.address, port = key.port, "claimed by two services");
+            return;
+        }
+        self.unclaimed_rows.remove(&key);
+        if self.rows.insert(key, row) != Some(row) {
+            self.plan.services.push((key, row));
+        }
+    }
+
+    fn remove_row(&mut self, key: RowKey, id: u32) {
+        if self.rows.get(&key).is_some_and(|row| row.id == id) {
+            self.rows.remove(&key);
+            self.plan.services.retain(|(k, _)| *k != key);
+            self.plan.removed.push(key);
+        }
+    }
+
+    fn count_cluster_ip(&mut self, key: &FrontendKey, frontend: &Frontend, by: i32) {
+        if frontend.kind != Kind::ClusterIp || key.scope != Scope::Inside {
+            return;
+        }
+        let count = self.cluster_ips.entry(key.address).or_default();
+        *count = count.saturating_add_signed(by);
+        let (address, used) = (key.address, *count > 0);
+        if !used {
+            self.cluster_ips.remove(&address);
+        }
+        for scope in [Scope::Inside, Scope::Outside] {
+            let rest = RowKey { address, port: 0, protocol: proto::ANY, scope };
+            if used {
+                self.write_row(
+                    rest,
+                    Service { flags: service_flags::REJECT, ..Service::default() },
+                );
+            } else {
+                self.remove_row(rest, 0);
+            }
+        }
+    }
+
+    fn acquire(&mut self, tables: &PortTables) {
+        let ids = &mut self.backends[tables.family as usize];
+        for backend in tables.sets.iter().flatten().chain(&tables.draining) {
+            if ids.acquire(backend.address, backend.state).is_none() {
+                self.starved += 1;
+            }
+        }
+    }
+
+    fn release(&mut self, tables: &PortTables) {
+        let ids = &mut self.backends[tables.family as usize];
+        for backend in tables.sets.iter().flatten().chain(&tables.draining) {
+            ids.release(backend.address, backend.state);
+        }
+    }
+}
+
+impl PortState {
+    /// The run that holds exactly these backends.
+    fn run_of(&self, addresses: &[SocketAddr]) -> Option<Run> {
+        let same =
+            |set: &&Vec<Backend>| set.iter().map(|b| b.address).eq(addresses.iter().copied());
+        let at = self.tables.sets.iter().position(|set| same(&set))?;
+        self.runs[at]
+    }
+}
+
+fn row(id: u32, frontend: &Frontend, tables: &PortTables, runs: &[Option<Run>]) -> Service {
+    let mut flags = 0;
+    if frontend.affinity_s.is_some() {
+        flags |= service_flags::AFFINITY;
+    }
+    if frontend.local_only {
+        flags |= service_flags::LOCAL;
+    }
+    if frontend.kind == Kind::NodePort {
+        flags |= service_flags::NODE_PORT;
+    }
+    let run = runs[frontend.set];
+    if run.is_none() && frontend.when_empty == WhenEmpty::Drop {
+        flags |= service_flags::DROP;
+    }
+    Service {
+        slot_base: run.map_or(0, |run| run.base),
+        slot_count: run.map_or(0, |run| run.count),
+        id,
+        flags,
+        affinity_s: frontend.affinity_s.map_or(0, Into::into),
+        // A set is a list of pods: never as many as u32 can count.
+        backend_count: run.map_or(0, |_| tables.sets[frontend.set].len() as u32),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! The planner against a model of the tables: what is written is what a program would find.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use skep_abi::backend_state;
+
+use super::*;
+use crate::frontend::{BackendState, Protocol};
+
+const CAPACITY: Capacity = Capacity { slots: 4096, backends: 64 };
+
+/// The kernel's tables.
+#[derive(Default)]
+struct Tables {
+    services: BTreeMap<RowKey, Service>,
+    slots: Vec<u32>,
+    backends: BTreeMap<u32, BackendRow>,
+}
+
+impl Tables {
+    fn apply(&mut self, plan: Plan) {
+        self.slots.resize(CAPACITY.slots as usize, 0);
+        for row in plan.backends.into_iter().chain(plan.gone) {
+            self.backends.insert(row.id, row);
+        }
+        for (run, slots) in plan.slots {
+            let in_use = |row: &Service| {
+                row.slot_base < run.base + run.count && run.base < row.slot_base + row.slot_count
+            };
+            assert!(!self.services.values().any(in_use), "{run:?} is written while in use");
+            self.slots[run.base as usize..][..slots.len()].copy_from_slice(&slots);
+        }
+        self.services.extend(plan.services);
+        for key in plan.removed {
+            assert!(self.services.remove(&key).is_some(), "{key:?} was not there");
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let run = |row: &Service| Run { base: row.slot_base, count: row.slot_count };
+        let slots = |run: Run| self.slots[run.base as usize..][..run.count as usize].to_vec();
+        Snapshot {
+            services: self.services.iter().map(|(key, row)| (*key, *row)).collect(),
+            slots: self
+                .services
+                .values()
+                .filter(|row| row.slot_count > 0)
+                .map(|row| (run(row), slots(run(row))))
+                .collect(),
+            backends: self.backends.values().copied().collect(),
+        }
+    }
+
+    /// The ports of the backends that a packet to this address may reach.
+    fn reach(&self, address: &str, port: u16) -> Vec<u16> {
+        let key = RowKey {
+            address: address.parse().expect("address"),
+            port,
+            protocol: proto::TCP,
+            scope: Scope::Inside,
+        };
+        let Some(row) = self.services.get(&key) else { return Vec::new() };
+        let slots = &self.slots[row.slot_base as usize..][..row.slot_count as usize];
+        let port = |id: &u32| {
+            let backend = self.backends[id];
+            assert_ne!(backend.state, backend_state::GONE, "{backend:?} is in use");
+            backend.address.port()
+        };
+        let mut ports: Vec<_> = slots.iter().map(port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+}
+
+fn backends(ports: &[u16]) -> Vec<Backend> {
+    let backend = |&port: &u16| Backend {
+        address: SocketAddr::from(([10, 244, 0, 1], port)),
+        state: BackendState::Active,
+        local: true,
+    };
+    ports.iter().map(backend).collect()
+}
+
+fn tables(address: &str, set: &[u16]) -> Vec<PortTables> {
+    let key = FrontendKey {
+        address: address.parse().expect("address"),
+        port: 80,
+        protocol: Protocol::Tcp,
+        scope: Scope::Inside,
+    };
+    let frontend = Frontend {
+        kind: Kind::ClusterIp,
+        set: 0,
+        affinity_s: None,
+        local_only: false,
+        when_empty: WhenEmpty::Reject,
+    };
+    vec![PortTables {
+        name: "http".into(),
+        family: Family::V4,
+        sets: vec![backends(set)],
+        frontends: vec![(key, frontend)],
+        draining: Vec::new(),
+    }]
+}
+
+fn web() -> ServiceName {
+    ServiceName::new("shop", "web")
+}
+
+#[test]
+fn a_service_flips_whole_and_old_backends_go() {
+    let mut planner = Planner::new(CAPACITY, Snapshot::default());
+    let mut kernel = Tables::default();
+    let now = Instant::now();
+    for (step, ports) in [vec![1, 2], vec![2, 3, 4], vec![], vec![7], vec![7, 8]].iter().enumerate()
+    {
+        planner.set_service(&web(), tables("10.96.0.7", ports), now);
+        kernel.apply(planner.take_plan(now));
+        assert_eq!(kernel.reach("10.96.0.7", 80), *ports, "step {step}");
+    }
+    let usable = |row: &&BackendRow| row.state == backend_state::READY;
+    assert_eq!(kernel.backends.values().filter(usable).count(), 2);
+    assert_eq!(kernel.backends.len(), 6, "gone ids are not reused in time of grace");
+
+    planner.set_service(&web(), vec![], now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(kernel.services.len(), 0);
+    assert_eq!(planner.reclaim(now + Duration::from_secs(3600)).len(), 6);
+}
+
+#[test]
+fn nothing_new_writes_nothing() {
+    let mut planner = Planner::new(CAPACITY, Snapshot::default());
+    let now = Instant::now();
+    planner.set_service(&web(), tables("10.96.0.7", &[1, 2]), now);
+    assert!(!planner.take_plan(now).is_empty());
+    planner.set_service(&web(), tables("10.96.0.7", &[1, 2]), now);
+    assert_eq!(planner.take_plan(now), Plan::default());
+}
+
+#[test]
+fn the_rest_of_a_cluster_address_is_rejected_while_a_port_uses_it() {
+    let mut planner = Planner::new(CAPACITY, Snapshot::default());
+    let mut kernel = Tables::default();
+    let now = Instant::now();
+    planner.set_service(&web(), tables("10.96.0.7", &[1]), now);
+    kernel.apply(planner.take_plan(now));
+    let rest = |kernel: &Tables| kernel.services.iter().filter(|(key, _)| key.port == 0).count();
+    assert_eq!(rest(&kernel), 2, "one per scope");
+    planner.set_service(&web(), tables("10.96.0.8", &[1]), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(rest(&kernel), 2);
+    assert!(kernel.services.keys().all(|key| key.address.to_string() == "10.96.0.8"));
+}
+
+#[test]
+fn after_a_restart_only_the_difference_is_written() {
+    let mut planner = Planner::new(CAPACITY, Snapshot::default());
+    let mut kernel = Tables::default();
+    let now = Instant::now();
+    planner.set_service(&web(), tables("10.96.0.7", &[1, 2]), now);
+    planner.set_service(&ServiceName::new("shop", "old"), tables("10.96.0.9", &[5, 6]), now);
+    kernel.apply(planner.take_plan(now));
+
+    let mut planner = Planner::new(CAPACITY, kernel.snapshot());
+    planner.set_service(&web(), tables("10.96.0.7", &[1, 2]), now);
+    let new = ServiceName::new("shop", "new");
+    planner.set_service(&new, tables("10.96.0.11", &[1]), now);
+    planner.settle(now);
+    let plan = planner.take_plan(now);
+    assert_eq!(plan.slots.len(), 1, "the kept service's run stays");
+    assert!(plan.services.iter().all(|(key, _)| key.address.to_string() == "10.96.0.11"));
+    assert!(plan.removed.iter().all(|key| key.address.to_string() == "10.96.0.9"));
+    assert_eq!(plan.gone.iter().map(|row| row.address.port()).collect::<Vec<_>>(), [5, 6]);
+    kernel.apply(plan);
+    assert_eq!(kernel.reach("10.96.0.7", 80), [1, 2]);
+    assert_eq!(kernel.reach("10.96.0.11", 80), [1]);
+    assert_eq!(kernel.reach("10.96.0.9", 80), [] as [u16; 0]);
+}
+
+#[test]
+fn a_restart_that_finds_everything_as_it_should_be_writes_nothing() {
+    let mut planner = Planner::new(CAPACITY, Snapshot::default());
+    let mut kernel = Tables::default();
+    let now = Instant::now();
+    planner.set_service(&web(), tables("10.96.0.7", &[1, 2, 3]), now);
+    kernel.apply(planner.take_plan(now));
+    let mut planner = Planner::new(CAPACITY, kernel.snapshot());
+    planner.set_service(&web(), tables("10.96.0.7", &[1, 2, 3]), now);
+    planner.settle(now);
+    assert_eq!(planner.take_plan(now), Plan::default());
+}
+
+#[test]
+fn without_room_for_a_large_table_a_small_one_does() {
+    let small = Capacity { slots: 256, backends: 64 };
+    let mut planner = Planner::new(small, Snapshot::default());
+    let now = Instant::now();
+    planner.set_service(&web(), tables("10.96.0.7", &[1, 2, 3]), now);
+    let plan = planner.take_plan(now);
+    assert_eq!(plan.slots[0].0.count, 251, "three backends would like 509");
+    assert_eq!(planner.starved, 1);
+}
+
+#[test]
+fn two_services_cannot_share_an_address_and_port() {
+    let mut planner = Planner::new(CAPACITY, Snapshot::default());
+    let mut kernel = Tables::default();
+    let now = Instant::now();
+    planner.set_service(&web(), tables("192.0.2.1", &[1]), now);
+    planner.set_service(&ServiceName::new("shop", "thief"), tables("192.0.2.1", &[2]), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(kernel.reach("192.0.2.1", 80), [1]);
+}

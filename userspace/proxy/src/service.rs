@@ -1,0 +1,247 @@
+//! A Service as the proxy sees it: parsed once, small, without what no packet depends on.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1 as core;
+
+use crate::frontend::Protocol;
+
+/// Seconds of ClientIP affinity when the object names none (the API's default).
+const DEFAULT_AFFINITY_S: u32 = 10_800;
+
+/// Marks a Service that another proxy serves.
+pub const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+
+/// Namespace and name of a Service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceName {
+    /// The namespace.
+    pub namespace: Box<str>,
+    /// The name.
+    pub name: Box<str>,
+}
+
+impl ServiceName {
+    /// A name from its two parts.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl std::fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Which endpoints may serve a kind of traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TrafficPolicy {
+    /// Any endpoint of the cluster.
+    #[default]
+    Cluster,
+    /// Only endpoints on the node where the packet arrived.
+    Local,
+}
+
+impl TrafficPolicy {
+    fn parse(text: Option<&str>) -> Self {
+        if text == Some("Local") { Self::Local } else { Self::Cluster }
+    }
+}
+
+/// One port of a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Its name; EndpointSlices refer to it. Empty for a lone unnamed port.
+    pub name: Box<str>,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The port on every address but the node's.
+    pub port: u16,
+    /// The port on the node's addresses.
+    pub node_port: Option<u16>,
+}
+
+/// A Service that has addresses to translate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxiedService {
+    /// The addresses inside the cluster.
+    pub cluster_ips: Vec<IpAddr>,
+    /// Addresses that somebody else routes to the nodes.
+    pub external_ips: Vec<IpAddr>,
+    /// Addresses of the load balancer that reach the node unchanged.
+    pub load_balancer_ips: Vec<IpAddr>,
+    /// Who may use the load balancer's addresses; empty means everybody.
+    pub source_ranges: Vec<IpNet>,
+    /// The ports.
+    pub ports: Vec<ServicePort>,
+    /// For traffic to the cluster addresses.
+    pub internal_policy: TrafficPolicy,
+    /// For traffic from outside to every other address.
+    pub external_policy: TrafficPolicy,
+    /// Seconds for which a client stays with its backend.
+    pub affinity_s: Option<NonZeroU32>,
+    /// Where a load balancer asks whether this node has endpoints.
+    pub health_check_node_port: Option<u16>,
+}
+
+impl ProxiedService {
+    /// Parses an object. `None`: nothing to translate (headless, ExternalName, no address yet, or
+    /// left to another proxy by label).
+    pub fn parse(object: &core::Service) -> Option<Self> {
+        let labels = object.metadata.labels.as_ref();
+        if labels.is_some_and(|labels| labels.contains_key(PROXY_NAME_LABEL)) {
+            return None;
+        }
+        let spec = object.spec.as_ref()?;
+        if spec.type_.as_deref() == Some("ExternalName") {
+            return None;
+        }
+        let cluster_ips = cluster_ips(spec);
+        if cluster_ips.is_empty() {
+            return None;
+        }
+        let external_policy = TrafficPolicy::parse(spec.external_traffic_policy.as_deref());
+        let with_load_balancer = spec.type_.as_deref() == Some("LoadBalancer");
+        Some(Self {
+            cluster_ips,
+            external_ips: addresses(spec.external_ips.as_deref().unwrap_or_default()),
+            load_balancer_ips: if with_load_balancer {
+                load_balancer_ips(object.status.as_ref())
+            } else {
+                Vec::new()
+            },
+            source_ranges: source_ranges(spec),
+            ports: spec.ports.iter().flatten().filter_map(port).collect(),
+            internal_policy: TrafficPolicy::parse(spec.internal_traffic_policy.as_deref()),
+            external_policy,
+            affinity_s: affinity(spec),
+            health_check_node_port: spec
+                .health_check_node_port
+                .and_then(|port| u16::try_from(port).ok())
+                .filter(|&port| port != 0 && external_policy == TrafficPolicy::Local),
+        })
+    }
+
+    /// Whether traffic from outside can reach the Service at all.
+    pub fn is_external(&self) -> bool {
+        !self.external_ips.is_empty()
+            || !self.load_balancer_ips.is_empty()
+            || self.ports.iter().any(|port| port.node_port.is_some())
+    }
+}
+
+fn cluster_ips(spec: &core::ServiceSpec) -> Vec<IpAddr> {
+    match spec.cluster_ips.as_deref() {
+        Some(several) if !several.is_empty() => addresses(several),
+        _ => spec.cluster_ip.iter().filter_map(|text| text.parse().ok()).collect(),
+    }
+}
+
+/// "None" of a headless Service is no address, and so are not yet allotted ones.
+fn addresses(texts: &[String]) -> Vec<IpAddr> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+fn load_balancer_ips(status: Option<&core::ServiceStatus>) -> Vec<IpAddr> {
+    status
+        .and_then(|status| status.load_balancer.as_ref())
+        .and_then(|balancer| balancer.ingress.as_ref())
+        .into_iter()
+        .flatten()
+        // A balancer in proxy mode terminates connections: its address must stay reachable.
+        .filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"))
+        .filter_map(|ingress| ingress.ip.as_ref()?.parse().ok())
+        .collect()
+}
+
+fn source_ranges(spec: &core::ServiceSpec) -> Vec<IpNet> {
+    let texts = spec.load_balancer_source_ranges.iter().flatten();
+    texts.filter_map(|text| text.trim().parse().ok()).collect()
+}
+
+fn affinity(spec: &core::ServiceSpec) -> Option<NonZeroU32> {
+    if spec.session_affinity.as_deref() != Some("ClientIP") {
+        return None;
+    }
+    let configured = spec
+        .session_affinity_config
+        .as_ref()
+        .and_then(|config| config.client_ip.as_ref())
+        .and_then(|client_ip| client_ip.timeout_seconds)
+        .and_then(|seconds| u32::try_from(seconds).ok());
+    NonZeroU32::new(configured.unwrap_or(DEFAULT_AFFINITY_S))
+}
+
+fn port(port: &core::ServicePort) -> Option<ServicePort> {
+    Some(ServicePort {
+        name: port.name.as_deref().unwrap_or_default().into(),
+        protocol: Protocol::parse(port.protocol.as_deref())?,
+        port: u16::try_from(port.port).ok()?,
+        node_port: port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|&p| p != 0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(spec: serde_json::Value) -> Option<ProxiedService> {
+        let object = serde_json::json!({ "metadata": { "name": "web" }, "spec": spec });
+        ProxiedService::parse(&serde_json::from_value(object).expect("a Service"))
+    }
+
+    #[test]
+    fn services_without_an_address_are_not_proxied() {
+        for spec in [
+            serde_json::json!({ "clusterIP": "None", "clusterIPs": ["None"] }),
+            serde_json::json!({ "type": "ExternalName", "externalName": "example.org" }),
+            serde_json::json!({ "clusterIP": "" }),
+            serde_json::json!({}),
+        ] {
+            assert_eq!(parse(spec.clone()), None, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_service_of_another_proxy_is_left_alone() {
+        let object = serde_json::json!({
+            "metadata": { "name": "web", "labels": { PROXY_NAME_LABEL: "other" } },
+            "spec": { "clusterIP": "10.96.0.7" },
+        });
+        let object = serde_json::from_value(object).expect("a Service");
+        assert_eq!(ProxiedService::parse(&object), None);
+    }
+
+    #[test]
+    fn affinity_lasts_three_hours_unless_told() {
+        let with = |config| {
+            parse(serde_json::json!({
+                "clusterIP": "10.96.0.7",
+                "sessionAffinity": "ClientIP",
+                "sessionAffinityConfig": config,
+            }))
+            .and_then(|service| service.affinity_s)
+            .map(NonZeroU32::get)
+        };
+        assert_eq!(with(serde_json::json!(null)), Some(10_800));
+        assert_eq!(with(serde_json::json!({ "clientIP": { "timeoutSeconds": 5 } })), Some(5));
+    }
+
+    #[test]
+    fn a_balancer_in_proxy_mode_keeps_its_address() {
+        let object = serde_json::json!({
+            "spec": { "type": "LoadBalancer", "clusterIP": "10.96.0.7" },
+            "status": { "loadBalancer": { "ingress": [
+                { "ip": "192.0.2.1" }, { "ip": "192.0.2.2", "ipMode": "Proxy" },
+                { "hostname": "lb.example.org" },
+            ] } },
+        });
+        let object = serde_json::from_value(object).expect("a Service");
+        let service = ProxiedService::parse(&object).expect("proxied");
+        assert_eq!(service.load_balancer_ips, ["192.0.2.1".parse::<IpAddr>().expect("address")]);
+    }
+}
