@@ -39,6 +39,11 @@ enum Task {
     Test(suite::Options),
     /// Prove mixed clusters: upstream's components in place of some of skep's
     Interop,
+    /// Kill a node of the running cluster, as if its plug were pulled
+    Kill {
+        /// The node
+        node: String,
+    },
     /// Run a command inside a node of the running cluster (n1, n2, ...) or `outside`
     Exec {
         /// The node
@@ -70,6 +75,7 @@ fn run(task: Task) -> Result<()> {
         Task::Down => cluster::down::run(),
         Task::Test(options) => suite::run(&options),
         Task::Interop => interop::run(),
+        Task::Kill { node } => cluster::down::kill(&node),
         Task::Exec { node, command } => cluster::exec(&node, &command),
         Task::Node(options) => cluster::node::run(&options),
     }

@@ -1,15 +1,21 @@
 //! The whole test suite, from formatting to a cluster with kubectl: what CI runs, and nothing else.
 
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::build::cargo;
+use crate::build::{self, cargo};
+use crate::cluster::plane::Plane;
+use crate::cluster::up::{self, Parts};
 use crate::command::{capture, command, find, show};
-use crate::machine;
+use crate::interop::Temporary;
+use crate::{interop, machine, proof, upstream};
 
 const CARGO_DENY: &str = "0.20.2";
+const SKIPPED: &str =
+    "skipped: interoperation with upstream's programs, and the tests with its kubectl";
 
 /// Which part to run.
 #[derive(Args)]
@@ -28,7 +34,12 @@ const STEPS: &[Step] = &[
         show(cargo().args(words))
     }),
     ("dependencies", dependencies),
-    ("tests", || show(cargo().args(["test", "--workspace", "--no-fail-fast"]))),
+    ("tests", || {
+        let words = ["test", "--workspace", "--exclude", "skep-cluster-tests", "--no-fail-fast"];
+        show(cargo().args(words))
+    }),
+    ("cluster", cluster),
+    ("interop", interop),
 ];
 
 /// Runs every step, also after one has failed, and closes with a line that counts them.
@@ -53,6 +64,9 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
         }
         println!("=== {name}: {:.0} s", start.elapsed().as_secs_f64());
     }
+    if let Some(obstacle) = upstream::obstacle() {
+        println!("\n{SKIPPED}: {obstacle}");
+    }
     println!("\nsteps: {passed} passed, {} failed", failed.len());
     if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
 }
@@ -64,6 +78,41 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
 pub(crate) fn run(options: &Options) -> Result<()> {
     machine::setup()?;
     run_all(options)
+}
+
+/// A cluster of three nodes, proven, then seen with the machine's kubectl and with that of the release it speaks.
+fn cluster() -> Result<()> {
+    let built = build::all()?;
+    let cluster = Temporary::new("skep-test")?;
+    let parts = Parts { nodes: 3, built: &built, plane: Plane::Skep, upstream: Path::new("") };
+    up::bring_up(&cluster.0, &parts)?;
+    println!("{}", proof::prove(&cluster.0, &built)?);
+    let tests = |kubectl: &Path, more: &[&str]| {
+        let words = ["test", "--package", "skep-cluster-tests", "--no-fail-fast"];
+        show(
+            cargo()
+                .args(words)
+                .args(more)
+                .env("SKEP_UP", &cluster.0.name)
+                .env("SKEP_TEST_KUBECONFIG", cluster.0.kubeconfig())
+                .env("SKEP_TEST_KUBECTL", kubectl)
+                .env("SKEP_TEST_XTASK", std::env::current_exe()?)
+                .env("SKEP_TEST_DEMO", &built.demo),
+        )
+    };
+    if upstream::obstacle().is_none() {
+        let kubectl = upstream::build()?.join("kubectl");
+        tests(&kubectl, &["--test", "kubectl"])?;
+    }
+    tests(&find("kubectl").context("kubectl is missing")?, &[])
+}
+
+fn interop() -> Result<()> {
+    if let Some(obstacle) = upstream::obstacle() {
+        println!("{SKIPPED}: {obstacle}");
+        return Ok(());
+    }
+    interop::run()
 }
 
 fn dependencies() -> Result<()> {

@@ -14,7 +14,7 @@ const KUBECTL: &str = "SKEP_TEST_KUBECTL";
 const XTASK: &str = "SKEP_TEST_XTASK";
 const DEMO: &str = "SKEP_TEST_DEMO";
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 
 /// A namespace of the cluster, deleted at the end of its test.
@@ -141,6 +141,13 @@ pub fn demo(place: &str, words: &[&str]) -> Ran {
 /// Runs a command inside a node or `outside`.
 pub fn inside(place: &str, words: &[&str]) -> Ran {
     run(inside_command(place, words))
+}
+
+/// Kills a node.
+pub fn kill(node: &str) -> Ran {
+    let mut command = Command::new(environment(XTASK));
+    command.args(["kill", node]);
+    run(command)
 }
 
 /// The command that runs inside a node or `outside`.

@@ -32,7 +32,9 @@ pub(crate) fn take(layout: &Layout) -> Result<bool> {
     if leftovers(layout)?.is_empty() {
         return Ok(false);
     }
-    step("down: processes and control groups", || end_processes(layout))?;
+    step("down: processes and control groups", || {
+        end_processes(layout.cgroup_folders().into_iter())
+    })?;
     step("down: namespaces and links", || wires::cut(layout))?;
     step("down: files", || remove_files(layout))?;
     Ok(true)
@@ -54,10 +56,20 @@ pub(crate) fn leftovers(layout: &Layout) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// Pulls a node's plug: all its processes end at once, and nothing starts them again.
+///
+/// # Errors
+/// When there is no such node.
+pub(crate) fn kill(node: &str) -> Result<()> {
+    let layout = Layout::default();
+    layout.inside(node)?;
+    end_processes(layout.cgroup_folders().iter().map(|folder| folder.join(node)))
+}
+
 /// A node's processes are all in its control groups; the kernel kills a version 2 group as a whole.
-fn end_processes(layout: &Layout) -> Result<()> {
+fn end_processes(folders: impl Iterator<Item = PathBuf>) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    for folder in layout.cgroup_folders().into_iter().filter(|folder| folder.exists()) {
+    for folder in folders.filter(|folder| folder.exists()) {
         loop {
             let kill = folder.join("cgroup.kill");
             if kill.exists() {

@@ -92,7 +92,8 @@ fn read_package(path: String, prefix: String, folder: &Path) -> Result<Package> 
     for entry in fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
         let file = entry?.path();
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let is_types = name.starts_with("types") && name.ends_with(".go") && !name.ends_with("_test.go");
+        let is_types = name == "group_version.go"
+            || name.starts_with("types") && name.ends_with(".go") && !name.ends_with("_test.go");
         if is_types && !name.contains("swagger") {
             declaration::parse(&fs::read_to_string(&file)?, &package.path.clone(), &mut package);
         }

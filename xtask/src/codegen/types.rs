@@ -106,36 +106,261 @@ struct Resolver<'a> {
     references: &'a mut Vec<String>,
 }
 
-impl Resolver<'_> {
-    fn fields_of(&mut self, package: &Package, name: &str) -> Result<Option<Vec<Field>>> {
+/// A field's type behind aliases and pointers.
+struct Resolved {
+    shape: String,
+    pointer: bool,
+    /// Values, where the type is a marked enumeration
+    values: Vec<String>,
+    /// Go's name, where it is neither a basic type nor told by the shape
+    go_name: Option<String>,
+}
+
+impl<'a> Resolver<'a> {
+    fn fields_of(&mut self, package: &'a Package, name: &str) -> Result<Option<Vec<Field>>> {
         match package.declarations.get(name) {
             Some(Declaration::Struct(fields)) => {
                 let definition = format!("{}.{name}", package.prefix);
                 let mut resolved = Vec::new();
                 for field in fields {
-                    self.add(&mut resolved, field, &definition, 0)
-                        .with_context(|| format!("{definition}.{:?}", field.json))?;
+                    self.add(&mut resolved, field, &definition, &[])
+                        .with_context(|| format!("{definition}: field {:?}", field.json))?;
                 }
                 Ok(Some(resolved))
             }
             Some(Declaration::Named(GoType::Name { package, name })) => {
-                let (package, name) = (self.package(package)?, name.clone());
-                self.fields_of(package, &name)
+                self.fields_of(self.package(package)?, name)
             }
             _ => Ok(None),
         }
     }
 
-    fn package(&self, path: &str) -> Result<&'static Package>
-    where
-        Self: Sized,
-    {
-        let _ = path;
-        bail!("unreachable")
+    fn package(&self, path: &str) -> Result<&'a Package> {
+        self.source.packages.get(path).with_context(|| format!("package {path} was not read"))
     }
 
-    fn add(&mut self, to: &mut Vec<Field>, field: &GoField, definition: &str, outer: u32) -> Result<()> {
-        let _ = (to, field, definition, outer);
+    fn add(&mut self, to: &mut Vec<Field>, field: &GoField, definition: &str, outer: &[u32]) -> Result<()> {
+        let Some(name) = field.json.as_deref() else {
+            return self.embed(to, field, definition, outer);
+        };
+        if name == "-" {
+            return Ok(());
+        }
+        let resolved = self.resolve(&field.ty)?;
+        let mut attributes = Vec::new();
+        if !outer.is_empty() {
+            let path: Vec<String> = outer.iter().map(u32::to_string).collect();
+            attributes.push(format!("in={}", path.join(".")));
+        }
+        if let Some(go_name) = resolved.go_name {
+            attributes.push(format!("go={go_name}"));
+        }
+        if !resolved.values.is_empty() {
+            attributes.push(format!("enum={}", resolved.values.join("|")));
+        }
+        attributes.extend(described_attributes(self.openapi, definition, name));
+        to.push(Field {
+            name: name.to_owned(),
+            described_by: definition.to_owned(),
+            number: field.number,
+            presence: presence(field, resolved.pointer, &resolved.shape),
+            shape: resolved.shape,
+            attributes,
+        });
         Ok(())
     }
+
+    /// The fields of an embedded struct: the outer one's in JSON, a message of its own in protobuf.
+    fn embed(&mut self, to: &mut Vec<Field>, field: &GoField, definition: &str, outer: &[u32]) -> Result<()> {
+        let GoType::Name { package, name } = &field.ty else { bail!("embeds {:?}", field.ty) };
+        if name == "TypeMeta" {
+            for name in ["kind", "apiVersion"] {
+                to.push(Field {
+                    name: name.to_owned(),
+                    described_by: definition.to_owned(),
+                    number: 0,
+                    shape: "string".to_owned(),
+                    presence: 'o',
+                    attributes: Vec::new(),
+                });
+            }
+            return Ok(());
+        }
+        let package = self.package(package)?;
+        match package.declarations.get(name) {
+            Some(Declaration::Struct(fields)) => {
+                let path = [outer, &[field.number]].concat();
+                for inner in fields {
+                    self.add(to, inner, definition, &path)?;
+                }
+                Ok(())
+            }
+            Some(Declaration::Named(alias)) => {
+                let aliased = GoField { ty: alias.clone(), ..field.clone() };
+                self.embed(to, &aliased, definition, outer)
+            }
+            None => bail!("embeds {name}, which is not declared"),
+        }
+    }
+
+    fn resolve(&mut self, ty: &GoType) -> Result<Resolved> {
+        let plain = |shape: &str| Resolved {
+            shape: shape.to_owned(),
+            pointer: false,
+            values: Vec::new(),
+            go_name: None,
+        };
+        Ok(match ty {
+            GoType::Basic(name) => plain(match name.as_str() {
+                "string" => "string",
+                "bool" => "bool",
+                "int32" => "int32",
+                "int" | "int64" | "uint64" => "int64",
+                "float64" => "double",
+                "interface{}" => "json",
+                other => bail!("basic type {other} has no shape"),
+            }),
+            GoType::Pointer(inner) => Resolved { pointer: true, ..self.resolve(inner)? },
+            GoType::Slice(inner) if **inner == GoType::Basic("byte".to_owned()) => plain("bytes"),
+            GoType::Slice(inner) => {
+                let inner = self.resolve(inner)?;
+                Resolved { shape: format!("[]{}", inner.shape), pointer: false, ..inner }
+            }
+            GoType::Map(_, value) => {
+                let value = self.resolve(value)?;
+                Resolved { shape: format!("{{}}{}", value.shape), pointer: false, ..value }
+            }
+            GoType::Name { package, name } => self.resolve_name(package, name)?,
+        })
+    }
+
+    fn resolve_name(&mut self, path: &str, name: &str) -> Result<Resolved> {
+        let of = |shape: String| Resolved { shape, pointer: false, values: Vec::new(), go_name: None };
+        if let Some(shape) = scalar(path, name) {
+            return Ok(of(shape.to_owned()));
+        }
+        let package = self.package(path)?;
+        match package.declarations.get(name) {
+            Some(Declaration::Struct(_)) => {
+                let definition = format!("{}.{name}", package.prefix);
+                self.references.push(definition.clone());
+                Ok(of(definition))
+            }
+            Some(Declaration::Named(inner @ (GoType::Slice(_) | GoType::Map(..)))) => {
+                let inner = self.resolve(inner)?;
+                // A named slice travels as a message of its own: upstream's generator cannot nest lists.
+                let wrapped = package.messages.contains(name) && inner.shape.starts_with("[]");
+                let mark = if wrapped { "w" } else { "" };
+                Ok(Resolved { shape: format!("{mark}{}", inner.shape), ..inner })
+            }
+            Some(Declaration::Named(inner @ GoType::Name { .. })) => {
+                if let Ok(Some(_)) = self.fields_of(package, name) {
+                    let definition = format!("{}.{name}", package.prefix);
+                    let own = self.openapi.definition(&definition).is_some();
+                    if own {
+                        self.references.push(definition.clone());
+                        return Ok(of(definition));
+                    }
+                }
+                self.resolve(inner)
+            }
+            Some(Declaration::Named(inner)) => {
+                let mut resolved = self.resolve(inner)?;
+                let (_, version) = package.path.rsplit_once('/').unwrap_or(("", &package.path));
+                resolved.go_name = Some(format!("{version}.{name}"));
+                if package.enums.contains(name)
+                    && let Some(values) = package.constants.get(name)
+                {
+                    resolved.values = values.iter().filter(|value| !value.is_empty()).cloned().collect();
+                }
+                Ok(resolved)
+            }
+            None => bail!("{path}.{name} is not declared"),
+        }
+    }
+}
+
+/// How Go treats the field's zero value: (o)mitted when empty, (p)ointer omitted when nil, pointer
+/// written as (n)ull, (z)ero omitted, (a)lways written. `omitempty` has no effect on a struct.
+fn presence(field: &GoField, pointer: bool, shape: &str) -> char {
+    let scalar_shapes = ["string", "bool", "int32", "int64", "double", "bytes", "json"];
+    let collection = shape.starts_with("[]") || shape.starts_with("{}") || shape.starts_with("w[]");
+    match (pointer, field.omitempty, field.omitzero) {
+        (true, false, false) => 'n',
+        (true, ..) => 'p',
+        (false, _, true) => 'z',
+        (false, true, false) if collection || scalar_shapes.contains(&shape) => 'o',
+        (false, ..) => 'a',
+    }
+}
+
+fn described_attributes(openapi: &Documents, definition: &str, name: &str) -> Vec<String> {
+    let mut attributes = Vec::new();
+    let required = openapi
+        .definition(definition)
+        .and_then(|definition| definition["required"].as_array())
+        .is_some_and(|required| required.iter().any(|field| field == name));
+    if required {
+        attributes.push("required".to_owned());
+    }
+    let Some(property) = openapi.property(definition, name) else { return attributes };
+    let text = |key: &str| property[key].as_str();
+    if let Some(default) = property.get("default").filter(|default| !is_zero(default)) {
+        attributes.push(format!("default={default}"));
+    }
+    if let Some(format) = text("format").filter(|format| !["int32", "int64", "double", "byte"].contains(format)) {
+        attributes.push(format!("format={format}"));
+    }
+    if let Some(list) = text("x-kubernetes-list-type") {
+        attributes.push(format!("list={list}"));
+    }
+    if let Some(keys) = property["x-kubernetes-list-map-keys"].as_array() {
+        let keys: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
+        attributes.push(format!("keys={}", keys.join(",")));
+    }
+    if let Some(strategy) = text("x-kubernetes-patch-strategy") {
+        attributes.push(format!("strategy={strategy}"));
+    }
+    if let Some(key) = text("x-kubernetes-patch-merge-key") {
+        attributes.push(format!("mergekey={key}"));
+    }
+    if let Some(map) = text("x-kubernetes-map-type") {
+        attributes.push(format!("map={map}"));
+    }
+    attributes
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+    }
+}
+
+/// The table as text.
+pub(super) fn render(release: &str, types: &[Type]) -> String {
+    let mut text = format!("# Generated by `cargo xtask codegen` from Kubernetes {release}. Do not edit.\n");
+    for ty in types {
+        write!(text, "@\t{}", ty.name).expect("writing to a string cannot fail");
+        for (key, value) in [("kind", &ty.kind), ("map", &ty.map_type)] {
+            if let Some(value) = value {
+                write!(text, "\t{key}={value}").expect("writing to a string cannot fail");
+            }
+        }
+        text.push('\n');
+        for field in &ty.fields {
+            write!(text, "{}\t{}\t{}\t{}", field.name, field.number, field.shape, field.presence)
+                .expect("writing to a string cannot fail");
+            for attribute in &field.attributes {
+                text.push('\t');
+                text.push_str(attribute);
+            }
+            text.push('\n');
+        }
+    }
+    text
 }
