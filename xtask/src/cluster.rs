@@ -14,6 +14,7 @@ use std::os::unix::process::CommandExt;
 use anyhow::{Context, Result, bail};
 
 use crate::command::command;
+use crate::machine;
 use layout::Layout;
 
 /// Replaces this process by `words`, run inside `node` of the running cluster.
@@ -40,7 +41,14 @@ impl Layout {
         let Ok(pid) = std::fs::read_to_string(self.pid_file(node)) else {
             bail!("no node {node} runs here: `cargo xtask up` brings up n1, n2, ...");
         };
-        let pid = pid.trim();
-        Ok(["nsenter", "-t", pid, "-m", "-u", "-n", "--wd=/", "--"].map(str::to_owned).to_vec())
+        // The socket hooks see what runs in the node's control group.
+        let group = machine::cgroup2().context("no cgroup2 file system is mounted")?;
+        let group = group.join(self.cgroup(node).trim_start_matches('/')).join(node::SYSTEM_GROUP);
+        let enter = format!(
+            "echo $$ >{}/cgroup.procs && exec nsenter -t {} -m -u -n --wd=/ -- \"$@\"",
+            group.display(),
+            pid.trim()
+        );
+        Ok(vec!["sh".to_owned(), "-c".to_owned(), enter, "sh".to_owned()])
     }
 }

@@ -31,6 +31,9 @@ const OWN_FOLDERS: &[&str] = &[
     "opt/cni",
 ];
 
+/// Version 2 allows processes only in leaves once pods get groups beside them.
+pub(super) const SYSTEM_GROUP: &str = "system";
+
 const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 const POLL: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -98,12 +101,13 @@ impl Node<'_> {
     fn join_control_groups(&self) -> Result<()> {
         let me = std::process::id().to_string();
         for cluster in self.layout.cgroup_folders() {
-            let folder = cluster.join(&self.options.name);
+            let node = cluster.join(&self.options.name);
+            let folder = node.join(SYSTEM_GROUP);
             fs::create_dir_all(&folder)
                 .with_context(|| format!("cannot make {}", folder.display()))?;
             // A cpuset group of version 1 is born empty and takes no process until it has both.
             for file in ["cpuset.cpus", "cpuset.mems"] {
-                for level in [&cluster, &folder] {
+                for level in [&cluster, &node, &folder] {
                     let parent = level.parent().expect("a group has a parent");
                     if let Ok(value) = fs::read_to_string(parent.join(file)) {
                         // Version 2 keeps these files read-only without the controller: nothing to do there.
