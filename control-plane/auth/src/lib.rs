@@ -9,5 +9,6 @@ pub mod authn;
 pub mod authz;
 pub mod kubeconfig;
 pub mod pki;
+pub mod policy;
 pub mod serviceaccount;
 pub mod token;

@@ -79,7 +79,7 @@ fn confirm(
 }
 
 /// The parts of `wanted`, one verb and one thing each, that no rule of `own` covers.
-fn uncovered(own: &[PolicyRule], wanted: &[PolicyRule]) -> Vec<PolicyRule> {
+pub(crate) fn uncovered(own: &[PolicyRule], wanted: &[PolicyRule]) -> Vec<PolicyRule> {
     let parts = wanted.iter().flat_map(break_down);
     parts.filter(|part| !own.iter().any(|rule| covers(rule, part))).collect()
 }

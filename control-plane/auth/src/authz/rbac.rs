@@ -26,6 +26,27 @@ pub enum RbacKind {
 }
 
 impl RbacKind {
+    /// The kind of this name.
+    pub fn of_kind(kind: &str) -> Option<Self> {
+        Some(match kind {
+            "ClusterRole" => Self::ClusterRole,
+            "Role" => Self::Role,
+            "ClusterRoleBinding" => Self::ClusterRoleBinding,
+            "RoleBinding" => Self::RoleBinding,
+            _ => return None,
+        })
+    }
+
+    /// The resource the kind is served as.
+    pub fn resource(self) -> &'static str {
+        match self {
+            Self::ClusterRole => "clusterroles",
+            Self::Role => "roles",
+            Self::ClusterRoleBinding => "clusterrolebindings",
+            Self::RoleBinding => "rolebindings",
+        }
+    }
+
     /// The kind served as `resource`.
     pub fn of_resource(resource: &str) -> Option<Self> {
         Some(match resource {
@@ -294,7 +315,7 @@ mod tests {
     use super::*;
     use crate::authz::Resource;
 
-    fn binding(name: &str, namespace: &str, role: (&str, &str), subject: Value) -> Value {
+    fn binding(name: &str, namespace: &str, role: (&str, &str), subject: &Value) -> Value {
         json!({
             "metadata": {"name": name, "namespace": namespace},
             "roleRef": {"kind": role.0, "name": role.1},
@@ -317,7 +338,7 @@ mod tests {
                     "everyone",
                     "",
                     ("ClusterRole", "health"),
-                    json!({"kind": "Group", "name": "system:authenticated"}),
+                    &json!({"kind": "Group", "name": "system:authenticated"}),
                 ),
             ),
             (
@@ -326,7 +347,7 @@ mod tests {
                     "jane-reads",
                     "",
                     ("ClusterRole", "read"),
-                    json!({"kind": "User", "name": "jane"}),
+                    &json!({"kind": "User", "name": "jane"}),
                 ),
             ),
             (
@@ -335,7 +356,7 @@ mod tests {
                     "bot-writes",
                     "a",
                     ("Role", "write"),
-                    json!({"kind": "ServiceAccount", "name": "bot"}),
+                    &json!({"kind": "ServiceAccount", "name": "bot"}),
                 ),
             ),
             (
@@ -344,12 +365,12 @@ mod tests {
                     "ops-read",
                     "b",
                     ("ClusterRole", "read"),
-                    json!({"kind": "Group", "name": "ops"}),
+                    &json!({"kind": "Group", "name": "ops"}),
                 ),
             ),
             (
                 RbacKind::RoleBinding,
-                binding("lost", "b", ("Role", "gone"), json!({"kind": "User", "name": "lost"})),
+                binding("lost", "b", ("Role", "gone"), &json!({"kind": "User", "name": "lost"})),
             ),
         ];
         for (kind, object) in bindings {
@@ -434,7 +455,7 @@ mod tests {
             "jane-reads",
             "",
             ("ClusterRole", "read"),
-            json!({"kind": "User", "name": "john"}),
+            &json!({"kind": "User", "name": "john"}),
         );
         rbac.apply(RbacKind::ClusterRoleBinding, &to_john).unwrap();
         assert!(!ask(&rbac, &jane, "get", "pods", "").is_allowed());

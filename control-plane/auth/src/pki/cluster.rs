@@ -70,13 +70,15 @@ pub struct ClusterPki {
 }
 
 impl ClusterPki {
-    /// Reads `folder`, and makes or renews there what is missing or due at `now`.
+    /// Reads `folder`, and makes or renews there what is missing or due at `now`. Processes that
+    /// do so at once wait for each other.
     pub fn load_or_create(
         folder: &Path,
         names: &ServingNames,
         now: SystemTime,
     ) -> Result<Self, Error> {
         file::create_dir(folder)?;
+        let _lock = file::lock(&folder.join(".lock"))?;
         let folder = Folder { path: folder, now };
         let authority = folder.authority("ca", "kubernetes")?;
         let front_proxy_authority = folder.authority("front-proxy-ca", "front-proxy-ca")?;
@@ -306,6 +308,19 @@ mod tests {
         fs::remove_file(folder.path().join("ca.key")).unwrap();
         let refused = ClusterPki::load_or_create(folder.path(), &names(), now).unwrap_err();
         assert!(refused.to_string().contains("ca.crt: its private key is missing"), "{refused}");
+    }
+
+    #[test]
+    fn starts_at_one_moment_agree() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let prints: BTreeSet<_> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| load(folder.path(), now).authority.fingerprint()))
+                .collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        assert_eq!(prints.len(), 1);
     }
 
     #[test]

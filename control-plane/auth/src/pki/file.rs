@@ -17,6 +17,17 @@ pub(super) fn create_dir(path: &Path) -> Result<(), Error> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path))
 }
 
+/// Waits until no other process holds the lock; it ends with the returned file.
+pub(super) fn lock(path: &Path) -> Result<File, Error> {
+    let open = || -> std::io::Result<File> {
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    open().map_err(failed(path))
+}
+
 /// Reads a text file; `None` if there is none.
 pub(super) fn read(path: &Path) -> Result<Option<String>, Error> {
     match fs::read_to_string(path) {
