@@ -2,8 +2,8 @@
 
 mod graph;
 
-use graph::Used;
 pub use graph::{GraphKind, NodeGraph};
+pub(super) use graph::{Used, references};
 
 use super::rule::PolicyRule;
 use super::{Attributes, Decision, Resource, Target};

@@ -219,7 +219,7 @@ fn volume(object: &Value) -> Option<Volume> {
 }
 
 /// Every object that a pod's spec names.
-fn references(pod: &Value) -> HashSet<Object> {
+pub(in crate::authz) fn references(pod: &Value) -> HashSet<Object> {
     let mut found =
         References { namespace: text(pod, "/metadata/namespace"), objects: HashSet::new() };
     found.add(Used::ServiceAccount, text(pod, "/spec/serviceAccountName"));
