@@ -36,7 +36,8 @@ impl Layout {
     pub(crate) fn inside(&self, node: &str) -> Result<Vec<String>> {
         let net = format!("--net=/run/netns/{}", self.namespace(node));
         if node == "outside" || node == "switch" {
-            return Ok(vec!["nsenter".to_owned(), net, "--".to_owned()]);
+            let path = format!("PATH={}:{}", self.programs().display(), std::env::var("PATH")?);
+            return Ok(vec!["env".to_owned(), path, "nsenter".to_owned(), net, "--".to_owned()]);
         }
         let Ok(pid) = std::fs::read_to_string(self.pid_file(node)) else {
             bail!("no node {node} runs here: `cargo xtask up` brings up n1, n2, ...");
@@ -45,8 +46,9 @@ impl Layout {
         let group = machine::cgroup2().context("no cgroup2 file system is mounted")?;
         let group = group.join(self.cgroup(node).trim_start_matches('/')).join(node::SYSTEM_GROUP);
         let enter = format!(
-            "echo $$ >{}/cgroup.procs && exec nsenter -t {} -m -u -n --wd=/ -- \"$@\"",
+            "echo $$ >{}/cgroup.procs && PATH={}:$PATH exec nsenter -t {} -m -u -n --wd=/ -- \"$@\"",
             group.display(),
+            self.programs().display(),
             pid.trim()
         );
         Ok(vec!["sh".to_owned(), "-c".to_owned(), enter, "sh".to_owned()])

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 
-use crate::build::{self, Built};
+use crate::build;
 use crate::cluster::down;
 use crate::cluster::layout::Layout;
 use crate::cluster::plane::Plane;
@@ -28,18 +28,18 @@ pub(crate) fn run() -> Result<()> {
         println!("--- {plane:?}");
         let cluster = Temporary::new("skep-interop")?;
         let parts = Parts { nodes: 2, built: &built, plane, upstream: &programs };
-        prove(&cluster.0, &parts, &built).with_context(|| format!("{plane:?}"))?;
+        prove(&cluster.0, &parts).with_context(|| format!("{plane:?}"))?;
     }
     Ok(())
 }
 
-fn prove(layout: &Layout, parts: &Parts, built: &Built) -> Result<()> {
+fn prove(layout: &Layout, parts: &Parts) -> Result<()> {
     up::bring_up(layout, parts)?;
     if parts.plane == Plane::UpstreamApiserver {
         let rights = build::root().join(RIGHTS);
         command::capture(up::kubectl(layout, &["apply", "-f"]).arg(rights))?;
     }
-    println!("{}", proof::prove(layout, built)?);
+    println!("{}", proof::prove(layout)?);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::build::{self, Built};
+use crate::build;
 use crate::cluster::layout::{Layout, address};
 use crate::cluster::up::kubectl;
 use crate::command::{capture, command};
@@ -48,10 +48,10 @@ impl<'a> Sender<'a> {
     }
 
     /// The demo's program run inside `place`: a node or `outside`.
-    fn place(layout: &'a Layout, place: &'a str, built: &'a Built) -> Self {
+    fn place(layout: &'a Layout, place: &'a str) -> Self {
         let program = move || {
             let mut words = command(layout.inside(place)?);
-            words.arg(&built.demo);
+            words.arg("skep-demo");
             Ok(words)
         };
         Self { name: place.to_owned(), program: Box::new(program) }
@@ -62,7 +62,7 @@ impl<'a> Sender<'a> {
 ///
 /// # Errors
 /// Says which path failed or which replica never answered.
-pub(crate) fn prove(layout: &Layout, built: &Built) -> Result<Proven> {
+pub(crate) fn prove(layout: &Layout) -> Result<Proven> {
     let manifest = build::root().join(MANIFEST);
     step("deployment", || {
         capture(kubectl(layout, &["apply", "-f"]).arg(&manifest))?;
@@ -96,11 +96,11 @@ pub(crate) fn prove(layout: &Layout, built: &Built) -> Result<Proven> {
     let inside = format!("{service}:80");
     let mut paths = vec![(Sender::pod(layout, &client_node), inside.clone())];
     for node in &nodes {
-        paths.push((Sender::place(layout, node, built), inside.clone()));
+        paths.push((Sender::place(layout, node), inside.clone()));
     }
     for number in 1..=u8::try_from(nodes.len()).context("too many nodes")? {
         let target = format!("{}:{NODE_PORT}", address(number));
-        paths.push((Sender::place(layout, "outside", built), target));
+        paths.push((Sender::place(layout, "outside"), target));
     }
     let mut lines = Vec::new();
     for (sender, target) in &paths {

@@ -86,7 +86,7 @@ fn cluster() -> Result<()> {
     let cluster = Temporary::new("skep-test")?;
     let parts = Parts { nodes: 3, built: &built, plane: Plane::Skep, upstream: Path::new("") };
     up::bring_up(&cluster.0, &parts)?;
-    println!("{}", proof::prove(&cluster.0, &built)?);
+    println!("{}", proof::prove(&cluster.0)?);
     let tests = |kubectl: &Path, more: &[&str]| {
         let words = ["test", "--package", "skep-cluster-tests", "--no-fail-fast"];
         show(
@@ -96,8 +96,7 @@ fn cluster() -> Result<()> {
                 .env("SKEP_UP", &cluster.0.name)
                 .env("SKEP_TEST_KUBECONFIG", cluster.0.kubeconfig())
                 .env("SKEP_TEST_KUBECTL", kubectl)
-                .env("SKEP_TEST_XTASK", std::env::current_exe()?)
-                .env("SKEP_TEST_DEMO", &built.demo),
+                .env("SKEP_TEST_XTASK", std::env::current_exe()?),
         )
     };
     if upstream::obstacle().is_none() {

@@ -12,7 +12,6 @@ use serde_json::Value;
 const KUBECONFIG: &str = "SKEP_TEST_KUBECONFIG";
 const KUBECTL: &str = "SKEP_TEST_KUBECTL";
 const XTASK: &str = "SKEP_TEST_XTASK";
-const DEMO: &str = "SKEP_TEST_DEMO";
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
@@ -132,8 +131,7 @@ pub fn kubectl_command() -> Command {
 
 /// The demo's program run inside a node or `outside`.
 pub fn demo(place: &str, words: &[&str]) -> Ran {
-    let demo = environment(DEMO);
-    let mut all = vec![demo.as_str()];
+    let mut all = vec!["skep-demo"];
     all.extend(words);
     inside(place, &all)
 }

@@ -36,6 +36,11 @@ impl Layout {
         self.state().join("kubeconfig")
     }
 
+    /// Links to skep's programs, on the path of what runs inside a node.
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.state().join("bin")
+    }
+
     /// A node's folder; what its mount namespace shows in place of the machine's lies below.
     pub(crate) fn node(&self, node: &str) -> PathBuf {
         self.state().join(node)

@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         };
         bring_up(&layout, &parts)?;
     }
-    let proven = proof::prove(&layout, &built)?;
+    let proven = proof::prove(&layout)?;
     println!("\n{proven}");
     println!("up and proven after {:.1} s", start.elapsed().as_secs_f64());
     println!("\nNext:");
@@ -116,7 +116,10 @@ pub(crate) fn bring_up(layout: &Layout, parts: &Parts) -> Result<()> {
 }
 
 fn start_all(layout: &Layout, parts: &Parts) -> Result<()> {
-    fs::create_dir_all(layout.state())?;
+    fs::create_dir_all(layout.programs())?;
+    for (name, program) in [("skep", &parts.built.skep), ("skep-demo", &parts.built.demo)] {
+        std::os::unix::fs::symlink(program, layout.programs().join(name))?;
+    }
     let nodes: Vec<(u8, String)> = (1..=parts.nodes).zip(node_names(parts.nodes)).collect();
     step("network", || wires::lay(layout, parts.nodes))?;
     step("control plane", || {
