@@ -13,6 +13,8 @@ pub(crate) struct Built {
     pub(crate) skep: PathBuf,
     /// The program inside the images, which runs on the machine as well.
     pub(crate) demo: PathBuf,
+    /// The load of the benchmarks.
+    pub(crate) traffic: PathBuf,
     /// The archive of images.
     pub(crate) images: PathBuf,
 }
@@ -44,18 +46,13 @@ pub(crate) fn all() -> Result<Built> {
     machine::ensure_toolchain()?;
     let triple = machine::static_target();
     show(cargo().args(["build", "--release", "--package", "skep"]))?;
-    show(cargo().args([
-        "build",
-        "--profile",
-        "image",
-        "--package",
-        "skep-demo",
-        "--target",
-        &triple,
-    ]))?;
-    let demo = target_dir().join(&triple).join("image/skep-demo");
-    let images = images::write(&demo)?;
-    Ok(Built { skep: target_dir().join("release/skep"), demo, images })
+    let words =
+        ["build", "--profile", "image", "--package", "skep-demo", "--package", "skep-traffic"];
+    show(cargo().args(words).args(["--target", &triple]))?;
+    let programs = target_dir().join(&triple).join("image");
+    let (demo, traffic) = (programs.join("skep-demo"), programs.join("skep-traffic"));
+    let images = images::write(&demo, &traffic)?;
+    Ok(Built { skep: target_dir().join("release/skep"), demo, traffic, images })
 }
 
 /// Cargo, run in the repository.

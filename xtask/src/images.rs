@@ -13,6 +13,8 @@ use crate::build;
 pub(crate) const PAUSE: &str = "skep.local/pause:1";
 /// What the proof deploys.
 pub(crate) const DEMO: &str = "skep.local/demo:1";
+/// What benchmarks load a path with.
+pub(crate) const TRAFFIC: &str = "skep.local/traffic:1";
 /// For tests: busybox.
 pub(crate) const BUSYBOX: &str = "skep.local/busybox:1";
 
@@ -29,9 +31,16 @@ const APPLETS: &[&str] = &[
 ///
 /// # Errors
 /// When a program is not there or the archive cannot be written.
-pub(crate) fn write(demo: &Path) -> Result<PathBuf> {
-    let program = std::fs::read(demo).with_context(|| format!("cannot read {}", demo.display()))?;
-    let mut images = vec![image(PAUSE, &program, &["pause"]), image(DEMO, &program, &["serve"])];
+pub(crate) fn write(demo: &Path, traffic: &Path) -> Result<PathBuf> {
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let demo = read(demo)?;
+    let mut images = vec![
+        image(PAUSE, "skep-demo", &demo, &["pause"]),
+        image(DEMO, "skep-demo", &demo, &["serve"]),
+        image(TRAFFIC, "skep-traffic", &read(traffic)?, &[]),
+    ];
     if let Ok(program) = std::fs::read(BUSYBOX_PROGRAM) {
         images.push(busybox(&program));
     }
@@ -41,16 +50,16 @@ pub(crate) fn write(demo: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn image(reference: &str, program: &[u8], arguments: &[&str]) -> Image {
+fn image(reference: &str, name: &str, program: &[u8], arguments: &[&str]) -> Image {
     Image {
         reference: reference.to_owned(),
         entries: vec![
             Entry::Folder("bin".to_owned(), 0o755),
-            Entry::File("bin/skep-demo".to_owned(), 0o755, program.to_vec()),
-            Entry::Link("bin/tar".to_owned(), "skep-demo".to_owned()),
+            Entry::File(format!("bin/{name}"), 0o755, program.to_vec()),
+            Entry::Link("bin/tar".to_owned(), name.to_owned()),
             Entry::Folder("tmp".to_owned(), 0o1777),
         ],
-        entrypoint: vec!["/bin/skep-demo".to_owned()],
+        entrypoint: vec![format!("/bin/{name}")],
         arguments: arguments.iter().map(ToString::to_string).collect(),
         environment: vec!["PATH=/bin".to_owned()],
         user: "65534:65534".to_owned(),

@@ -2,6 +2,7 @@
 //! needs is checked, and installed, from here.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod cluster;
 mod command;
@@ -37,6 +38,8 @@ enum Task {
     Down,
     /// Run the whole test suite
     Test(suite::Options),
+    /// Print the figures of SPECIFICATION.md
+    Bench(bench::Options),
     /// Prove mixed clusters: upstream's components in place of some of skep's
     Interop,
     /// Kill a node of the running cluster, as if its plug were pulled
@@ -74,6 +77,7 @@ fn run(task: Task) -> Result<()> {
         Task::Up(options) => cluster::up::run(&options),
         Task::Down => cluster::down::run(),
         Task::Test(options) => suite::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Interop => interop::run(),
         Task::Kill { node } => cluster::down::kill(&node),
         Task::Exec { node, command } => cluster::exec(&node, &command),

@@ -68,7 +68,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!("  export KUBECONFIG={}", layout.kubeconfig().display());
     println!("  kubectl get nodes,pods -A -o wide");
     println!("  cargo xtask exec n1 skep net services      # what the kernel of node n1 knows");
-    println!("  cargo xtask exec outside curl -s http://10.199.0.12:30080/");
+    println!("  cargo xtask exec outside skep-demo fetch http://10.199.0.12:30080/ 9");
     println!("  cargo xtask down");
     Ok(())
 }
@@ -117,7 +117,8 @@ pub(crate) fn bring_up(layout: &Layout, parts: &Parts) -> Result<()> {
 
 fn start_all(layout: &Layout, parts: &Parts) -> Result<()> {
     fs::create_dir_all(layout.programs())?;
-    for (name, program) in [("skep", &parts.built.skep), ("skep-demo", &parts.built.demo)] {
+    let Built { skep, demo, traffic, .. } = parts.built;
+    for (name, program) in [("skep", skep), ("skep-demo", demo), ("skep-traffic", traffic)] {
         std::os::unix::fs::symlink(program, layout.programs().join(name))?;
     }
     let nodes: Vec<(u8, String)> = (1..=parts.nodes).zip(node_names(parts.nodes)).collect();
