@@ -12,7 +12,8 @@ use super::types::Type;
 pub(super) fn compress(openapi: &Documents, types: &[Type]) -> Result<Vec<u8>> {
     let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
     for name in openapi.names() {
-        let description = openapi.definition(name).and_then(|definition| definition["description"].as_str());
+        let description =
+            openapi.definition(name).and_then(|definition| definition["description"].as_str());
         write_line(&mut encoder, name, "", description)?;
         let Some(ty) = types.iter().find(|ty| ty.name == name) else { continue };
         for field in &ty.fields {
@@ -26,7 +27,11 @@ pub(super) fn compress(openapi: &Documents, types: &[Type]) -> Result<Vec<u8>> {
 
 fn write_line(to: &mut impl Write, ty: &str, field: &str, description: Option<&str>) -> Result<()> {
     if let Some(description) = description {
-        writeln!(to, "{ty}\t{field}\t{}", description.replace('\\', "\\\\").replace('\n', "\\n").replace('\t', " "))?;
+        writeln!(
+            to,
+            "{ty}\t{field}\t{}",
+            description.replace('\\', "\\\\").replace('\n', "\\n").replace('\t', " ")
+        )?;
     }
     Ok(())
 }

@@ -76,7 +76,10 @@ fn prefixes(openapi: &Documents) -> BTreeSet<String> {
     };
     described
         .filter(readable)
-        .chain(["io.k8s.api.apidiscovery.v2".to_owned(), "io.k8s.api.apidiscovery.v2beta1".to_owned()])
+        .chain([
+            "io.k8s.api.apidiscovery.v2".to_owned(),
+            "io.k8s.api.apidiscovery.v2beta1".to_owned(),
+        ])
         .collect()
 }
 

@@ -33,10 +33,13 @@ fn fetch(module: &str) -> Result<PathBuf> {
         .current_dir(std::env::temp_dir())
         .output()
         .context("run go: codegen needs the Go toolchain (https://go.dev/dl)")?;
-    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("go mod download {module}: {}", String::from_utf8_lossy(&output.stderr)))?;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).with_context(|| {
+        format!("go mod download {module}: {}", String::from_utf8_lossy(&output.stderr))
+    })?;
     match answer["Dir"].as_str() {
         Some(folder) => Ok(folder.into()),
-        None => bail!("go mod download {module}: {}", answer["Error"].as_str().unwrap_or("no folder")),
+        None => {
+            bail!("go mod download {module}: {}", answer["Error"].as_str().unwrap_or("no folder"))
+        }
     }
 }

@@ -26,7 +26,10 @@ impl Documents {
             let document = read_json(&entry?.path())?;
             let Some(schemas) = document["components"]["schemas"].as_object() else { continue };
             for (name, schema) in schemas {
-                overlay_defaults(definitions.entry(name.clone()).or_insert_with(|| schema.clone()), schema);
+                overlay_defaults(
+                    definitions.entry(name.clone()).or_insert_with(|| schema.clone()),
+                    schema,
+                );
             }
         }
         Ok(Self { definitions })
@@ -60,7 +63,9 @@ pub(super) fn read_json(path: &Path) -> Result<Value> {
 fn overlay_defaults(definition: &mut Value, schema: &Value) {
     let Some(properties) = schema["properties"].as_object() else { return };
     for (name, property) in properties {
-        if let (Some(default), Some(known)) = (property.get("default"), definition["properties"].get_mut(name)) {
+        if let (Some(default), Some(known)) =
+            (property.get("default"), definition["properties"].get_mut(name))
+        {
             known["default"] = default.clone();
         }
     }

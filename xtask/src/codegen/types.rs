@@ -41,8 +41,16 @@ const SCALARS: [(&str, &str, &str); 14] = [
     ("k8s.io/apimachinery/pkg/runtime", "RawExtension", "raw"),
     ("k8s.io/apimachinery/pkg/runtime", "Object", "raw"),
     ("k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1", "JSON", "json"),
-    ("k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1", "JSONSchemaPropsOrArray", "schemaorarray"),
-    ("k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1", "JSONSchemaPropsOrBool", "schemaorbool"),
+    (
+        "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1",
+        "JSONSchemaPropsOrArray",
+        "schemaorarray",
+    ),
+    (
+        "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1",
+        "JSONSchemaPropsOrBool",
+        "schemaorbool",
+    ),
     (
         "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1",
         "JSONSchemaPropsOrStringArray",
@@ -56,8 +64,28 @@ const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// Types of the machinery that no path of swagger.json leads to.
 const MACHINERY: [&str; 10] = [
-    "CreateOptions", "GetOptions", "List", "ListOptions", "PartialObjectMetadata",
-    "PartialObjectMetadataList", "PatchOptions", "Table", "TableOptions", "UpdateOptions",
+    "CreateOptions",
+    "GetOptions",
+    "List",
+    "ListOptions",
+    "PartialObjectMetadata",
+    "PartialObjectMetadataList",
+    "PatchOptions",
+    "Table",
+    "TableOptions",
+    "UpdateOptions",
+];
+
+/// The same of the core group: options of subresources, and what is stored but not served.
+const CORE: [&str; 8] = [
+    "NodeProxyOptions",
+    "PodAttachOptions",
+    "PodExecOptions",
+    "PodLogOptions",
+    "PodPortForwardOptions",
+    "PodProxyOptions",
+    "RangeAllocation",
+    "ServiceProxyOptions",
 ];
 
 /// Every type reachable from a described definition, sorted by name.
@@ -71,8 +99,10 @@ pub(super) fn collect(source: &Source, openapi: &Documents) -> Result<Vec<Type>>
         .collect();
     let mut pending: Vec<String> = openapi.names().map(str::to_owned).collect();
     pending.extend(MACHINERY.map(|name| format!("{META}.{name}")));
-    pending.extend(["v2", "v2beta1"].map(|v| format!("io.k8s.api.apidiscovery.{v}.APIGroupDiscoveryList")));
-    pending.push("io.k8s.api.core.v1.RangeAllocation".to_owned());
+    pending.extend(
+        ["v2", "v2beta1"].map(|v| format!("io.k8s.api.apidiscovery.{v}.APIGroupDiscoveryList")),
+    );
+    pending.extend(CORE.map(|name| format!("io.k8s.api.core.v1.{name}")));
     let mut seen = BTreeSet::new();
     let mut types = Vec::new();
     while let Some(name) = pending.pop() {
@@ -97,7 +127,10 @@ pub(super) fn collect(source: &Source, openapi: &Documents) -> Result<Vec<Type>>
 }
 
 fn scalar(package: &str, name: &str) -> Option<&'static str> {
-    SCALARS.iter().find(|(path, known, _)| *path == package && *known == name).map(|(.., shape)| *shape)
+    SCALARS
+        .iter()
+        .find(|(path, known, _)| *path == package && *known == name)
+        .map(|(.., shape)| *shape)
 }
 
 struct Resolver<'a> {
@@ -139,7 +172,13 @@ impl<'a> Resolver<'a> {
         self.source.packages.get(path).with_context(|| format!("package {path} was not read"))
     }
 
-    fn add(&mut self, to: &mut Vec<Field>, field: &GoField, definition: &str, outer: &[u32]) -> Result<()> {
+    fn add(
+        &mut self,
+        to: &mut Vec<Field>,
+        field: &GoField,
+        definition: &str,
+        outer: &[u32],
+    ) -> Result<()> {
         let Some(name) = field.json.as_deref() else {
             return self.embed(to, field, definition, outer);
         };
@@ -171,7 +210,13 @@ impl<'a> Resolver<'a> {
     }
 
     /// The fields of an embedded struct: the outer one's in JSON, a message of its own in protobuf.
-    fn embed(&mut self, to: &mut Vec<Field>, field: &GoField, definition: &str, outer: &[u32]) -> Result<()> {
+    fn embed(
+        &mut self,
+        to: &mut Vec<Field>,
+        field: &GoField,
+        definition: &str,
+        outer: &[u32],
+    ) -> Result<()> {
         let GoType::Name { package, name } = &field.ty else { bail!("embeds {:?}", field.ty) };
         if name == "TypeMeta" {
             for name in ["kind", "apiVersion"] {
@@ -235,7 +280,8 @@ impl<'a> Resolver<'a> {
     }
 
     fn resolve_name(&mut self, path: &str, name: &str) -> Result<Resolved> {
-        let of = |shape: String| Resolved { shape, pointer: false, values: Vec::new(), go_name: None };
+        let of =
+            |shape: String| Resolved { shape, pointer: false, values: Vec::new(), go_name: None };
         if let Some(shape) = scalar(path, name) {
             return Ok(of(shape.to_owned()));
         }
@@ -271,7 +317,8 @@ impl<'a> Resolver<'a> {
                 if package.enums.contains(name)
                     && let Some(values) = package.constants.get(name)
                 {
-                    resolved.values = values.iter().filter(|value| !value.is_empty()).cloned().collect();
+                    resolved.values =
+                        values.iter().filter(|value| !value.is_empty()).cloned().collect();
                 }
                 Ok(resolved)
             }
@@ -308,7 +355,9 @@ fn described_attributes(openapi: &Documents, definition: &str, name: &str) -> Ve
     if let Some(default) = property.get("default").filter(|default| !is_zero(default)) {
         attributes.push(format!("default={default}"));
     }
-    if let Some(format) = text("format").filter(|format| !["int32", "int64", "double", "byte"].contains(format)) {
+    if let Some(format) =
+        text("format").filter(|format| !["int32", "int64", "double", "byte"].contains(format))
+    {
         attributes.push(format!("format={format}"));
     }
     if let Some(list) = text("x-kubernetes-list-type") {
@@ -343,7 +392,8 @@ fn is_zero(value: &Value) -> bool {
 
 /// The table as text.
 pub(super) fn render(release: &str, types: &[Type]) -> String {
-    let mut text = format!("# Generated by `cargo xtask codegen` from Kubernetes {release}. Do not edit.\n");
+    let mut text =
+        format!("# Generated by `cargo xtask codegen` from Kubernetes {release}. Do not edit.\n");
     for ty in types {
         write!(text, "@\t{}", ty.name).expect("writing to a string cannot fail");
         for (key, value) in [("kind", &ty.kind), ("map", &ty.map_type)] {

@@ -61,7 +61,9 @@ pub(super) fn parse(source: &str, path: &str, package: &mut Package) {
             scope.import(single);
         } else if let Some((name, list)) = &mut fields {
             if line == "}" {
-                package.declarations.insert(name.clone(), Declaration::Struct(std::mem::take(list)));
+                package
+                    .declarations
+                    .insert(name.clone(), Declaration::Struct(std::mem::take(list)));
                 fields = None;
             } else if let Some(field) = scope.field(line) {
                 list.push(field);
@@ -143,7 +145,9 @@ impl Scope {
         if let Some(rest) = expression.strip_prefix("[]") {
             return GoType::Slice(Box::new(self.ty(rest)));
         }
-        if let Some((key, value)) = expression.strip_prefix("map[").and_then(|rest| rest.split_once(']')) {
+        if let Some((key, value)) =
+            expression.strip_prefix("map[").and_then(|rest| rest.split_once(']'))
+        {
             return GoType::Map(Box::new(self.ty(key)), Box::new(self.ty(value)));
         }
         if BASIC.contains(&expression) {
@@ -175,10 +179,18 @@ mod tests {
             imports: BTreeMap::from([("metav1".to_owned(), "k8s.io/meta/v1".to_owned())]),
         };
         let cases = [
-            ("Replicas *int32 `json:\"replicas,omitempty\" protobuf:\"varint,1,opt,name=replicas\"`", Some("replicas"), 1),
+            (
+                "Replicas *int32 `json:\"replicas,omitempty\" protobuf:\"varint,1,opt,name=replicas\"`",
+                Some("replicas"),
+                1,
+            ),
             ("VolumeSource `json:\"\" protobuf:\"bytes,2,opt,name=volumeSource\"`", None, 2),
             ("metav1.TypeMeta `json:\",inline\"`", None, 0),
-            ("Time metav1.Time `json:\"t,omitzero\" protobuf:\"bytes,8,opt,name=t\"` // why", Some("t"), 8),
+            (
+                "Time metav1.Time `json:\"t,omitzero\" protobuf:\"bytes,8,opt,name=t\"` // why",
+                Some("t"),
+                8,
+            ),
         ];
         for (line, json, number) in cases {
             let field = scope.field(line).expect(line);
