@@ -9,14 +9,17 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod discovery;
 pub mod go_time;
 pub mod names;
 pub mod quantity;
 pub mod registry;
 pub mod schema;
+pub mod status;
 
 /// An object in flight: a JSON tree, guided by its kind's schema.
 pub type Object = serde_json::Value;
 
 pub use names::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource};
 pub use registry::builtin;
+pub use status::Status;
