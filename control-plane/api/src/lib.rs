@@ -12,6 +12,7 @@ pub mod codec;
 pub mod discovery;
 pub mod go_time;
 pub mod names;
+pub mod patch;
 pub mod quantity;
 pub mod registry;
 pub mod schema;
