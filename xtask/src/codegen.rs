@@ -15,19 +15,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// The release whose API the tables describe.
-const KUBERNETES: &str = "v1.37.1";
+use crate::upstream;
 
 /// Writes the tables below control-plane/api/src/generated, or with `check` compares them with what is
 /// there and fails on a difference.
-pub fn run(check: bool) -> Result<()> {
-    let modules = modules::download(KUBERNETES)?;
+pub(crate) fn run(check: bool) -> Result<()> {
+    let release = format!("v{}", upstream::VERSION);
+    let modules = modules::download(&release)?;
     let openapi = openapi::Documents::read(&modules.kubernetes)?;
     let source = gosource::Source::read(&modules, &openapi)?;
     let types = types::collect(&source, &openapi)?;
     let tables = [
-        ("types.tsv", types::render(KUBERNETES, &types).into_bytes()),
-        ("resources.tsv", discovery::render(KUBERNETES, &modules.kubernetes)?.into_bytes()),
+        ("types.tsv", types::render(&release, &types).into_bytes()),
+        ("resources.tsv", discovery::render(&release, &modules.kubernetes)?.into_bytes()),
         ("descriptions.gz", descriptions::compress(&openapi, &types)?),
     ];
     let folder = folder();

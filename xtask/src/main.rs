@@ -5,6 +5,7 @@
 mod bench;
 mod build;
 mod cluster;
+mod codegen;
 mod command;
 mod images;
 mod interop;
@@ -38,6 +39,12 @@ enum Task {
     Down,
     /// Run the whole test suite
     Test(suite::Options),
+    /// Make the tables of kinds from upstream's published API description
+    Codegen {
+        /// Only compare with what is checked in
+        #[arg(long)]
+        check: bool,
+    },
     /// Print the figures of SPECIFICATION.md
     Bench(bench::Options),
     /// Prove mixed clusters: upstream's components in place of some of skep's
@@ -77,6 +84,7 @@ fn run(task: Task) -> Result<()> {
         Task::Up(options) => cluster::up::run(&options),
         Task::Down => cluster::down::run(),
         Task::Test(options) => suite::run(&options),
+        Task::Codegen { check } => codegen::run(check),
         Task::Bench(options) => bench::run(&options),
         Task::Interop => interop::run(),
         Task::Kill { node } => cluster::down::kill(&node),

@@ -11,11 +11,11 @@ use crate::cluster::plane::Plane;
 use crate::cluster::up::{self, Parts};
 use crate::command::{capture, command, find, show};
 use crate::interop::Temporary;
-use crate::{interop, machine, proof, upstream};
+use crate::{codegen, interop, machine, proof, upstream};
 
 const CARGO_DENY: &str = "0.20.2";
 const SKIPPED: &str =
-    "skipped: interoperation with upstream's programs, and the tests with its kubectl";
+    "skipped: generated tables, interoperation with upstream's programs, tests with its kubectl";
 
 /// Which part to run.
 #[derive(Args)]
@@ -34,12 +34,13 @@ const STEPS: &[Step] = &[
         show(cargo().args(words))
     }),
     ("dependencies", dependencies),
+    ("generated tables", || unless_skipped(|| codegen::run(true))),
     ("tests", || {
         let words = ["test", "--workspace", "--exclude", "skep-cluster-tests", "--no-fail-fast"];
         show(cargo().args(words))
     }),
     ("cluster", cluster),
-    ("interop", interop),
+    ("interop", || unless_skipped(interop::run)),
 ];
 
 /// Runs every step, also after one has failed, and closes with a line that counts them.
@@ -106,12 +107,15 @@ fn cluster() -> Result<()> {
     tests(&find("kubectl").context("kubectl is missing")?, &[])
 }
 
-fn interop() -> Result<()> {
-    if let Some(obstacle) = upstream::obstacle() {
-        println!("{SKIPPED}: {obstacle}");
-        return Ok(());
+/// Runs what needs upstream's sources or programs, where Go is there to get them.
+fn unless_skipped(step: impl FnOnce() -> Result<()>) -> Result<()> {
+    match upstream::obstacle() {
+        Some(obstacle) => {
+            println!("{SKIPPED}: {obstacle}");
+            Ok(())
+        }
+        None => step(),
     }
-    interop::run()
 }
 
 fn dependencies() -> Result<()> {
