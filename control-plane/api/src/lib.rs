@@ -10,13 +10,16 @@
 
 pub mod codec;
 pub mod discovery;
+pub mod fields;
 pub mod go_time;
 pub mod names;
 pub mod patch;
 pub mod quantity;
 pub mod registry;
 pub mod schema;
+pub mod selector;
 pub mod status;
+pub mod syntax;
 
 /// An object in flight: a JSON tree, guided by its kind's schema.
 pub type Object = serde_json::Value;
