@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use super::layout::Layout;
 use super::plane::{Plane, Service};
 use crate::command::{capture, command};
-use crate::images;
+use crate::{images, machine};
 
 /// Folders that a node's programs write: each node has its own.
 const OWN_FOLDERS: &[&str] = &[
@@ -179,7 +179,10 @@ impl Node<'_> {
         let mut agent = command([&self.options.skep]);
         agent.arg("agent").args(join.split_whitespace());
         agent.args(["--hostname-override", &self.options.name, "--node-ip", &self.options.address]);
-        agent.args(["--cgroup-root", &self.layout.cgroup(&self.options.name)]);
+        let group = self.layout.cgroup(&self.options.name);
+        let sockets = machine::cgroup2().context("no cgroup2 file system is mounted")?;
+        agent.arg("--socket-cgroup").arg(sockets.join(group.trim_start_matches('/')));
+        agent.args(["--cgroup-root", &group]);
         agent.args(["--resolv-conf", "/etc/resolv.conf"]);
         Ok(agent)
     }
