@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod defaults;
 pub mod discovery;
 pub mod fields;
 pub mod go_time;

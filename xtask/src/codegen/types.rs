@@ -197,12 +197,13 @@ impl<'a> Resolver<'a> {
         if !resolved.values.is_empty() {
             attributes.push(format!("enum={}", resolved.values.join("|")));
         }
-        attributes.extend(described_attributes(self.openapi, definition, name));
+        let presence = presence(field, resolved.pointer, &resolved.shape);
+        attributes.extend(described_attributes(self.openapi, definition, name, presence));
         to.push(Field {
             name: name.to_owned(),
             described_by: definition.to_owned(),
             number: field.number,
-            presence: presence(field, resolved.pointer, &resolved.shape),
+            presence,
             shape: resolved.shape,
             attributes,
         });
@@ -341,7 +342,12 @@ fn presence(field: &GoField, pointer: bool, shape: &str) -> char {
     }
 }
 
-fn described_attributes(openapi: &Documents, definition: &str, name: &str) -> Vec<String> {
+fn described_attributes(
+    openapi: &Documents,
+    definition: &str,
+    name: &str,
+    presence: char,
+) -> Vec<String> {
     let mut attributes = Vec::new();
     let required = openapi
         .definition(definition)
@@ -352,7 +358,9 @@ fn described_attributes(openapi: &Documents, definition: &str, name: &str) -> Ve
     }
     let Some(property) = openapi.property(definition, name) else { return attributes };
     let text = |key: &str| property[key].as_str();
-    if let Some(default) = property.get("default").filter(|default| !is_zero(default)) {
+    // OpenAPI gives every field that Go always writes its zero value as a default: that says nothing.
+    let told = |default: &&Value| presence == 'p' || !is_zero(default);
+    if let Some(default) = property.get("default").filter(told) {
         attributes.push(format!("default={default}"));
     }
     if let Some(format) =
