@@ -1,1 +1,34 @@
-//! The controllers of a cluster, each a pure reconcile function.
+//! The controllers of a cluster, each a pure reconcile function over values and a thin edge that
+//! watches, applies and tries again, all run by one small runtime over shared caches.
+//!
+//! Controllers meet the rest of the cluster only through the API: they run beside skep's own
+//! apiserver in one process, or alone against any conformant one. They never read a store, a clock
+//! or a random source inside a decision.
+#![forbid(unsafe_code)]
+
+mod certificates;
+mod config;
+mod deployment;
+mod discovery;
+mod endpoint_slice;
+mod error;
+mod garbage;
+mod int_or_percent;
+pub mod leader;
+mod names;
+mod namespace;
+mod node_ipam;
+mod owned_pods;
+mod owner;
+mod pod;
+mod pod_writer;
+mod replica_set;
+mod root_ca;
+mod run;
+pub mod runtime;
+mod selector;
+mod service_account;
+
+pub use config::{Config, ConfigError, Flags, Signing};
+pub use error::Error;
+pub use run::run;

@@ -1,0 +1,20 @@
+//! Why a controller could not finish with a key.
+
+use crate::runtime::RequestError;
+
+/// Every error asks for another try after a back-off.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API refused or could not be reached.
+    #[error("{0}")]
+    Request(#[from] RequestError),
+    /// Something else has to happen first.
+    #[error("{0}")]
+    Later(String),
+    /// The object says something that cannot be understood.
+    #[error("{0}")]
+    Object(String),
+    /// A certificate or key could not be used.
+    #[error("{0}")]
+    Certificate(String),
+}
