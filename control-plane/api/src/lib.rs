@@ -17,10 +17,13 @@ pub mod names;
 pub mod patch;
 pub mod quantity;
 pub mod registry;
+pub mod scale;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod strategy;
 pub mod syntax;
+pub mod table;
 
 /// An object in flight: a JSON tree, guided by its kind's schema.
 pub type Object = serde_json::Value;
