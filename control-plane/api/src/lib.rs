@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod convert;
 pub mod defaults;
 pub mod discovery;
 pub mod fields;
