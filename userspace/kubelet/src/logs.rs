@@ -1,0 +1,3 @@
+//! Containers' logs, in the format that runtimes write.
+
+pub(crate) mod line;

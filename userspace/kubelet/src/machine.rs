@@ -1,0 +1,81 @@
+//! What this machine has: processors, memory, disk, kernel.
+
+use std::fs;
+use std::path::Path;
+
+use crate::spec::fields::NodeAmounts;
+
+/// Sizes and names that do not change while the kubelet runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) cpus: i64,
+    pub(crate) memory_bytes: i64,
+    pub(crate) disk_bytes: i64,
+    pub(crate) machine_id: String,
+    pub(crate) system_uuid: String,
+    pub(crate) boot_id: String,
+    pub(crate) kernel: String,
+    pub(crate) os_image: String,
+}
+
+impl Machine {
+    /// Reads /proc and /sys; what is not there is empty.
+    pub(crate) fn detect(root: &Path) -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let kernel = nix::sys::utsname::uname()
+            .map(|names| names.release().to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let machine_id = read("/etc/machine-id");
+        let uuid = read("/sys/class/dmi/id/product_uuid");
+        Self {
+            cpus: i64::try_from(cpus).unwrap_or(1),
+            memory_bytes: memory_total(&read("/proc/meminfo")),
+            disk_bytes: disk_total(root),
+            system_uuid: if uuid.is_empty() { machine_id.clone() } else { uuid },
+            machine_id,
+            boot_id: read("/proc/sys/kernel/random/boot_id"),
+            kernel,
+            os_image: pretty_name(&read("/etc/os-release")),
+        }
+    }
+
+    /// As the downward API counts.
+    pub(crate) fn amounts(&self) -> NodeAmounts {
+        NodeAmounts {
+            cpu_milli: self.cpus * 1000,
+            memory_bytes: self.memory_bytes,
+            ephemeral_bytes: self.disk_bytes,
+        }
+    }
+}
+
+fn memory_total(meminfo: &str) -> i64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<i64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+fn disk_total(root: &Path) -> i64 {
+    nix::sys::statvfs::statvfs(root)
+        .ok()
+        .and_then(|stat| i64::try_from(stat.blocks() * stat.fragment_size()).ok())
+        .unwrap_or(0)
+}
+
+fn pretty_name(os_release: &str) -> String {
+    let line = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    line.unwrap_or("Linux").trim_matches('"').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_kernels_files() {
+        assert_eq!(memory_total("MemTotal:       1024 kB\nMemFree: 5 kB"), 1 << 20);
+        assert_eq!(memory_total(""), 0);
+        assert_eq!(pretty_name("ID=debian\nPRETTY_NAME=\"Debian 12\"\n"), "Debian 12");
+    }
+}
