@@ -29,9 +29,9 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::Object;
 use crate::names::GroupVersionKind;
 use crate::registry::builtin;
-use crate::Object;
 
 use column::{AGE, CREATED_AT, Column, NAME, Row};
 
@@ -93,8 +93,10 @@ pub fn render(
     if let Some(order) = printer.order {
         order(&mut items);
     }
-    let rows: Vec<Value> =
-        items.iter().map(|item| row(&printer, &Row { item, items: &items, now }, include)).collect();
+    let rows: Vec<Value> = items
+        .iter()
+        .map(|item| row(&printer, &Row { item, items: &items, now }, include))
+        .collect();
     let mut table = json!({ "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {} });
     if headers {
         table["columnDefinitions"] = printer.columns.iter().map(Column::definition).collect();
@@ -154,7 +156,9 @@ fn printer(gvk: &GroupVersionKind) -> Printer {
         ("scheduling.k8s.io" | "policy" | "node.k8s.io" | "coordination.k8s.io", kind) => {
             scheduling::columns(kind)
         }
-        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => Some(flow::PRIORITY_LEVEL),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => {
+            Some(flow::PRIORITY_LEVEL)
+        }
         ("resource.k8s.io", kind) => resources::columns(kind),
         ("apiregistration.k8s.io" | "apiextensions.k8s.io", kind) => extensions::columns(kind),
         ("lifecycle.k8s.io", kind) => eviction::columns(kind),

@@ -78,9 +78,8 @@ fn quota(row: &Row, limits: bool) -> Value {
     let mut names: Vec<&String> = hard.into_iter().flat_map(|hard| hard.keys()).collect();
     names.retain(|name| name.starts_with("limits.") == limits);
     names.sort_unstable();
-    let amount = |list: &str, name: &str| {
-        quantity(at(row.item, list).get(name).unwrap_or(&Value::Null))
-    };
+    let amount =
+        |list: &str, name: &str| quantity(at(row.item, list).get(name).unwrap_or(&Value::Null));
     let shown = |name: &&String| {
         format!("{name}: {}/{}", amount("status.used", name), amount("status.hard", name))
     };

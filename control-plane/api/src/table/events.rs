@@ -44,7 +44,11 @@ fn count(row: &Row) -> Value {
         return number(row.item, "series.count").into();
     }
     // Events that do not repeat carry no count.
-    either(row, ["count", "deprecatedCount"]).as_i64().filter(|count| *count != 0).unwrap_or(1).into()
+    either(row, ["count", "deprecatedCount"])
+        .as_i64()
+        .filter(|count| *count != 0)
+        .unwrap_or(1)
+        .into()
 }
 
 fn object(row: &Row) -> Value {

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use crate::Object;
 
+use super::age;
 use super::column::{AGE, Cell, Column, NAME, Row};
 use super::tree::{at, flag, is_true, list, number, some_text, text};
-use super::age;
 
 pub(super) const POD: &[Column] = &[
     NAME,

@@ -9,7 +9,11 @@ pub(super) const SERVICE: &[Column] = &[
     NAME,
     Column::text("Type", "how it is reached", Cell::Text("spec.type")),
     Column::text("Cluster-IP", "its address in the cluster", Cell::Made(cluster_address)),
-    Column::text("External-IP", "its addresses outside the cluster", Cell::Made(external_addresses)),
+    Column::text(
+        "External-IP",
+        "its addresses outside the cluster",
+        Cell::Made(external_addresses),
+    ),
     Column::text("Port(s)", "its ports and node ports", Cell::Made(ports)),
     AGE,
     Column::text("Selector", "the pods behind it", Cell::Labels("spec.selector")).wide(),
