@@ -8,6 +8,8 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+pub mod bootstrap;
+mod certificate;
 mod cgroup;
 mod config;
 mod dns;
