@@ -71,25 +71,21 @@ impl Cluster {
 
     /// Takes a node as it is now; the earlier version, without its pods, if there was one.
     pub fn set_node(&mut self, mut node: NodeInfo) -> Option<NodeInfo> {
-        let earlier = match self.index.get(&node.name) {
-            Some(index) => {
-                let slot = *index;
-                let mut earlier = std::mem::take(&mut self.nodes[slot]);
-                self.count_images(&earlier, false);
-                node.adopt(std::mem::take(&mut earlier));
-                self.count_images(&node, true);
-                self.nodes[slot] = node;
-                return Some(earlier);
+        let Some(index) = self.index.get(&node.name).copied() else {
+            for pod in self.strays.remove(&node.name).into_iter().flatten() {
+                node.add(pod);
             }
-            None => None,
+            self.count_images(&node, true);
+            self.index.insert(node.name.clone(), self.nodes.len());
+            self.nodes.push(node);
+            return None;
         };
-        for pod in self.strays.remove(&node.name).into_iter().flatten() {
-            node.add(pod);
-        }
+        let mut earlier = std::mem::take(&mut self.nodes[index]);
+        self.count_images(&earlier, false);
         self.count_images(&node, true);
-        self.index.insert(node.name.clone(), self.nodes.len());
-        self.nodes.push(node);
-        earlier
+        node.adopt(&mut earlier);
+        self.nodes[index] = node;
+        Some(earlier)
     }
 
     /// Forgets a node. Its pods are kept until they are removed themselves.
@@ -125,13 +121,10 @@ impl Cluster {
         self.place(pod, node.to_owned(), true);
     }
 
-    /// Takes a pod back that was assumed and could not be bound; whether it was still assumed.
-    pub fn forget(&mut self, uid: &str) -> bool {
-        if self.placed.get(uid).is_none_or(|placed| !placed.assumed) {
-            return false;
-        }
-        self.remove_pod(uid);
-        true
+    /// Takes a pod back that was assumed and could not be bound; `None` if it is not assumed any
+    /// more.
+    pub fn forget(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        if self.is_assumed(uid) { self.remove_pod(uid) } else { None }
     }
 
     /// Whether a pod is assumed to be somewhere.
@@ -139,22 +132,23 @@ impl Cluster {
         self.placed.get(uid).is_some_and(|placed| placed.assumed)
     }
 
-    /// Takes a pod that is bound to its node, as it is now. Whether it was already counted there.
-    pub fn set_pod(&mut self, pod: Arc<PodInfo>) -> bool {
-        let Some(node) = pod.node.clone() else { return false };
+    /// Takes a pod that is bound to its node, as it is now; the pod as it was counted there, if it
+    /// was.
+    pub fn set_pod(&mut self, pod: Arc<PodInfo>) -> Option<Arc<PodInfo>> {
+        let node = pod.node.clone()?;
         let known = self.placed.get(&pod.uid).is_some_and(|placed| placed.node == node);
-        self.place(pod, node, false);
-        known
+        self.place(pod, node, false).filter(|_| known)
     }
 
-    fn place(&mut self, pod: Arc<PodInfo>, node: String, assumed: bool) {
-        self.remove_pod(&pod.uid);
+    fn place(&mut self, pod: Arc<PodInfo>, node: String, assumed: bool) -> Option<Arc<PodInfo>> {
+        let earlier = self.remove_pod(&pod.uid);
         self.clear_nomination(&pod.uid);
         self.placed.insert(pod.uid.clone(), Placed { node: node.clone(), assumed });
         match self.index.get(&node) {
             Some(index) => self.nodes[*index].add(pod),
             None => self.strays.entry(node).or_default().push(pod),
         }
+        earlier
     }
 
     /// Forgets a pod; as it was, if it was on a node.
@@ -266,9 +260,9 @@ mod tests {
         cluster.set_node(node("n1"));
         cluster.assume(pod("u", None), "n1");
         assert_eq!(cpu(&cluster, "n1"), 10);
-        assert!(cluster.set_pod(pod("u", Some("n1"))));
+        assert!(cluster.set_pod(pod("u", Some("n1"))).is_some());
         assert_eq!(cpu(&cluster, "n1"), 10);
-        assert!(!cluster.forget("u"), "a confirmed pod is not forgotten");
+        assert!(cluster.forget("u").is_none(), "a confirmed pod is not forgotten");
         cluster.remove_pod("u");
         assert_eq!(cpu(&cluster, "n1"), 0);
     }
@@ -278,7 +272,7 @@ mod tests {
         let mut cluster = Cluster::default();
         cluster.set_node(node("n1"));
         cluster.assume(pod("u", None), "n1");
-        assert!(cluster.forget("u"));
+        assert!(cluster.forget("u").is_some());
         assert_eq!(cpu(&cluster, "n1"), 0);
     }
 
@@ -288,7 +282,7 @@ mod tests {
         cluster.set_node(node("n1"));
         cluster.set_node(node("n2"));
         cluster.assume(pod("u", None), "n1");
-        assert!(!cluster.set_pod(pod("u", Some("n2"))));
+        assert!(cluster.set_pod(pod("u", Some("n2"))).is_none());
         assert_eq!((cpu(&cluster, "n1"), cpu(&cluster, "n2")), (0, 10));
     }
 

@@ -119,8 +119,9 @@ pub fn schedule(
     pod: &PodInfo,
     cluster: &Cluster,
     chance: Chance,
-) -> Result<String, Diagnosis> {
-    let mut diagnosis = Diagnosis { nodes: cluster.nodes().len(), ..Diagnosis::default() };
+) -> Result<String, Box<Diagnosis>> {
+    let mut diagnosis =
+        Box::new(Diagnosis { nodes: cluster.nodes().len(), ..Diagnosis::default() });
     if diagnosis.nodes == 0 {
         return Err(diagnosis);
     }

@@ -62,11 +62,20 @@ impl NodeInfo {
     }
 
     /// Takes over the pods of an earlier version of this node.
-    pub fn adopt(&mut self, earlier: Self) {
-        self.pods = earlier.pods;
-        self.requested = earlier.requested;
-        self.scored = earlier.scored;
-        self.ports = earlier.ports;
+    pub fn adopt(&mut self, earlier: &mut Self) {
+        self.pods = std::mem::take(&mut earlier.pods);
+        self.requested = std::mem::take(&mut earlier.requested);
+        self.scored = std::mem::take(&mut earlier.scored);
+        self.ports = std::mem::take(&mut earlier.ports);
+    }
+
+    /// Whether both versions of a node offer the same to pods.
+    pub fn offers_same(&self, other: &Self) -> bool {
+        self.labels == other.labels
+            && self.taints == other.taints
+            && self.unschedulable == other.unschedulable
+            && self.allocatable == other.allocatable
+            && self.allowed_pods == other.allowed_pods
     }
 
     /// Puts a pod on the node.

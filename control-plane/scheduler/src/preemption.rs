@@ -114,7 +114,7 @@ fn victims(
     filters.check(&left).map_err(|rejection| {
         rejection.reasons.iter().map(ToString::to_string).collect::<Vec<_>>()
     })?;
-    lesser.sort_by(|a, b| importance(b).cmp(&importance(a)));
+    lesser.sort_by_key(|pod| std::cmp::Reverse(importance(pod)));
     let mut victims = Vec::new();
     for candidate in lesser {
         left.add(candidate.clone());
@@ -166,7 +166,10 @@ mod tests {
         }
     }
 
-    fn cluster(nodes: &[(&str, i64, &[(&str, i32, i64)])]) -> Cluster {
+    /// Name, CPU, and pods with priority and CPU.
+    type Nodes = &'static [(&'static str, i64, &'static [(&'static str, i32, i64)])];
+
+    fn cluster(nodes: Nodes) -> Cluster {
         let mut cluster = Cluster::default();
         for (name, cpu_milli, pods) in nodes {
             let allocatable = Resources { cpu_milli: *cpu_milli, ..Resources::default() };
@@ -200,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_least_harm_is_chosen() {
-        let cases: [(&str, &[(&str, i64, &[(&str, i32, i64)])], Result<_, _>); 6] = [
+        let cases: [(&str, Nodes, Result<_, _>); 6] = [
             (
                 "only as many as needed",
                 &[("n1", 1000, &[("a", 1, 400), ("b", 2, 400)])],

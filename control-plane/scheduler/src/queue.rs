@@ -53,6 +53,7 @@ pub struct Queue {
     pods: HashMap<String, Waiting>,
     active: BTreeSet<Turn>,
     backoff: BTreeSet<(Instant, String)>,
+    parked: BTreeSet<(Instant, String)>,
     next_order: u64,
 }
 
@@ -136,7 +137,7 @@ impl Queue {
             self.pods.get_mut(uid).filter(|waiting| waiting.place == Place::Tried)
         {
             waiting.rejected_by = rejected_by;
-            waiting.place = Place::Parked { until: now + LONGEST_WAIT };
+            self.put(uid, Place::Parked { until: now + LONGEST_WAIT });
         }
     }
 
@@ -152,8 +153,9 @@ impl Queue {
 
     /// Moves the parked pods that a change may help; each after its back-off.
     pub fn move_if(&mut self, now: Instant, mut helps: impl FnMut(&Waiting) -> bool) {
-        let parked = self.pods.iter().filter(|(_, w)| matches!(w.place, Place::Parked { .. }));
-        let helped: Vec<_> = parked.filter(|(_, w)| helps(w)).map(|(uid, _)| uid.clone()).collect();
+        let parked = self.parked.iter().map(|(_, uid)| uid);
+        let helped: Vec<_> =
+            parked.filter(|uid| self.pods.get(*uid).is_some_and(&mut helps)).cloned().collect();
         for uid in helped {
             self.move_one(&uid, now);
         }
@@ -165,6 +167,7 @@ impl Queue {
         // Parked for LONGEST_WAIT from the moment it failed.
         let failed = until - LONGEST_WAIT;
         let until = failed + backoff(waiting.attempts);
+        self.lift(uid);
         if until <= now {
             self.activate(uid);
         } else {
@@ -174,28 +177,19 @@ impl Queue {
 
     /// Makes active whose back-off is over, and who has waited too long.
     fn wake(&mut self, now: Instant) {
-        while let Some((until, uid)) = self.backoff.first().cloned() {
-            if until > now {
-                break;
-            }
+        let due = |set: &BTreeSet<(Instant, String)>| {
+            set.first().filter(|(until, _)| *until <= now).cloned()
+        };
+        while let Some((_, uid)) = due(&self.backoff).or_else(|| due(&self.parked)) {
             self.lift(&uid);
-            self.activate(&uid);
-        }
-        let late = |w: &Waiting| matches!(w.place, Place::Parked { until } if until <= now);
-        let overdue: Vec<_> =
-            self.pods.iter().filter(|(_, w)| late(w)).map(|(uid, _)| uid.clone()).collect();
-        for uid in overdue {
             self.activate(&uid);
         }
     }
 
     /// When to look again, if nothing happens before.
     pub fn next_wake(&self) -> Option<Instant> {
-        let parked = self.pods.values().filter_map(|waiting| match waiting.place {
-            Place::Parked { until } => Some(until),
-            _ => None,
-        });
-        parked.chain(self.backoff.first().map(|(until, _)| *until)).min()
+        let soonest = |set: &BTreeSet<(Instant, String)>| set.first().map(|(until, _)| *until);
+        soonest(&self.parked).into_iter().chain(soonest(&self.backoff)).min()
     }
 
     /// A pod that is waiting or being tried.
@@ -223,7 +217,10 @@ impl Queue {
             Place::Backoff { until, .. } => {
                 self.backoff.insert((until, uid.to_owned()));
             }
-            Place::Parked { .. } | Place::Gated | Place::Tried => {}
+            Place::Parked { until } => {
+                self.parked.insert((until, uid.to_owned()));
+            }
+            Place::Gated | Place::Tried => {}
         }
     }
 
@@ -237,7 +234,10 @@ impl Queue {
             Place::Backoff { until, .. } => {
                 self.backoff.remove(&(until, uid.to_owned()));
             }
-            Place::Parked { .. } | Place::Gated | Place::Tried => {}
+            Place::Parked { until } => {
+                self.parked.remove(&(until, uid.to_owned()));
+            }
+            Place::Gated | Place::Tried => {}
         }
     }
 }

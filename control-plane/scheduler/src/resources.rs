@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(spec: Value) -> Pod {
+    fn pod(spec: &Value) -> Pod {
         serde_json::from_value(json!({"spec": spec})).unwrap()
     }
 
@@ -183,22 +183,22 @@ mod tests {
             (json!({"containers": [cpu("100m")], "resources": {"requests": {"cpu": "1"}}}), 1000),
         ];
         for (spec, expected) in cases {
-            assert_eq!(Resources::of_pod(&pod(spec.clone())).cpu_milli, expected, "{spec}");
+            assert_eq!(Resources::of_pod(&pod(&spec)).cpu_milli, expected, "{spec}");
         }
     }
 
     #[test]
     fn a_pod_that_asks_for_nothing_counts_when_scored() {
         let spec = json!({"containers": [{"name": "a"}, cpu("0")]});
-        assert!(Resources::of_pod(&pod(spec.clone())).is_zero());
-        let scored = Resources::of_pod_for_scoring(&pod(spec));
+        assert!(Resources::of_pod(&pod(&spec)).is_zero());
+        let scored = Resources::of_pod_for_scoring(&pod(&spec));
         assert_eq!((scored.cpu_milli, scored.memory_bytes), (100, 2 * DEFAULT_MEMORY_BYTES));
     }
 
     #[test]
     fn extended_resources_are_kept_by_name() {
         let spec = json!({"containers": [{"name": "c", "resources": {"requests": {"example.com/gpu": "2", "pods": "5"}}}]});
-        let amounts = Resources::of_pod(&pod(spec));
+        let amounts = Resources::of_pod(&pod(&spec));
         assert_eq!(amounts.scalars, BTreeMap::from([("example.com/gpu".to_owned(), 2)]));
     }
 }

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn node(name: &str, cpu: &str, spec: Value) -> NodeInfo {
+fn node(name: &str, cpu: &str, spec: impl Into<Value>) -> NodeInfo {
+    let spec = spec.into();
     let node: Node = serde_json::from_value(json!({
         "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
         "spec": spec,
@@ -15,7 +16,8 @@ fn node(name: &str, cpu: &str, spec: Value) -> NodeInfo {
     NodeInfo::new(&node)
 }
 
-fn pod(name: &str, cpu: &str, spec: Value) -> PodInfo {
+fn pod(name: &str, cpu: &str, spec: impl Into<Value>) -> PodInfo {
+    let spec: Value = spec.into();
     let mut object = json!({
         "metadata": {"name": name, "uid": name, "namespace": "default"},
         "spec": {"containers": [{"name": "c", "image": "web", "resources": {"requests": {"cpu": cpu}}}]},

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn pod(name: &str, namespace: &str, app: &str, affinity: Value) -> PodInfo {
+fn pod(name: &str, namespace: &str, app: &str, affinity: impl Into<Value>) -> PodInfo {
+    let affinity: Value = affinity.into();
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {"name": name, "uid": name, "namespace": namespace, "labels": {"app": app}},
         "spec": {"containers": [], "affinity": affinity},

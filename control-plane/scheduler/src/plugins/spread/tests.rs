@@ -62,7 +62,8 @@ fn verdicts(pod: &PodInfo, cluster: &Cluster) -> String {
 
 #[test]
 fn no_domain_may_have_too_many_more_than_the_least() {
-    let cases: [(&[(&str, usize)], i32, i32, &str); 6] = [
+    type Nodes = &'static [(&'static str, usize)];
+    let cases: [(Nodes, i32, i32, &str); 6] = [
         (&[("a", 1), ("a", 0), ("b", 0)], 1, 1, "xx."),
         (&[("a", 1), ("a", 0), ("b", 1)], 1, 1, "..."),
         (&[("a", 2), ("b", 1)], 2, 1, ".."),
