@@ -17,10 +17,11 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, Preconditions};
 
 use crate::Error;
+use crate::error::words;
 use crate::owned_pods::owner_key;
 use crate::owner::{carry_out, claim, controller_of};
 use crate::pod::is_terminal;
-use crate::pod_writer::{is_namespace_terminating, reason_of};
+use crate::pod_writer::is_namespace_terminating;
 use crate::runtime::{
     Context, Event, Informer, Key, Next, Objects, Queue, Reconcile, Recorder, RequestError,
     is_already_exists, is_not_found,
@@ -203,7 +204,7 @@ impl Deployments {
             }
             return Err(Error::Later(format!("replica set {name} is already there")));
         }
-        let message = format!("Failed to create new replica set {name:?}: {}", reason_of(&error));
+        let message = format!("Failed to create new replica set {name:?}: {}", words(&error));
         let old = deployment.status.clone().unwrap_or_default();
         let status = conditions::creation_failed(deployment, old, &message, Timestamp::now());
         self.write(deployment, status, None).await?;

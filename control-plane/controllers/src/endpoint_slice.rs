@@ -14,7 +14,8 @@ use kube::api::{DeleteParams, Preconditions};
 use kube::{Resource, ResourceExt};
 
 use crate::Error;
-use crate::pod_writer::{is_namespace_terminating, reason_of};
+use crate::error::words;
+use crate::pod_writer::is_namespace_terminating;
 use crate::runtime::{
     Context, Event, Expectations, Informer, Key, Next, Objects, Queue, Reconcile, Recorder,
     RequestError, is_not_found,
@@ -272,7 +273,7 @@ impl EndpointSlices {
         if crate::runtime::is_conflict(error) {
             return;
         }
-        let reason = reason_of(error);
+        let reason = words(error);
         let message = format!(
             "Error updating Endpoint Slices for Service {key}: failed to {verb} EndpointSlice: {reason}"
         );

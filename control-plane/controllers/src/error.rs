@@ -6,7 +6,7 @@ use crate::runtime::RequestError;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API refused or could not be reached.
-    #[error("{0}")]
+    #[error("{}", words(.0))]
     Request(#[from] RequestError),
     /// Something else has to happen first.
     #[error("{0}")]
@@ -17,4 +17,12 @@ pub enum Error {
     /// A certificate or key could not be used.
     #[error("{0}")]
     Certificate(String),
+}
+
+/// The server's own sentence, without the machinery around it.
+pub(crate) fn words(error: &RequestError) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }

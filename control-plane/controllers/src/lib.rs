@@ -18,6 +18,7 @@ pub mod leader;
 mod names;
 mod namespace;
 mod node_ipam;
+mod node_lifecycle;
 mod owned_pods;
 mod owner;
 mod pod;
@@ -28,6 +29,7 @@ mod run;
 pub mod runtime;
 mod selector;
 mod service_account;
+mod taint_eviction;
 
 pub use config::{Config, ConfigError, Flags, Signing};
 pub use error::Error;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::certificates::{approve, clean, sign};
 use crate::{
-    deployment, endpoint_slice, garbage, namespace, node_ipam, replica_set, root_ca,
-    service_account,
+    deployment, endpoint_slice, garbage, namespace, node_ipam, node_lifecycle, replica_set,
+    root_ca, service_account, taint_eviction,
 };
 
 /// Every controller there is. All of them are on by default.
@@ -17,11 +17,13 @@ pub(crate) const ALL: &[&str] = &[
     garbage::NAME,
     namespace::NAME,
     node_ipam::NAME,
+    node_lifecycle::NAME,
     replica_set::NAME,
     replica_set::REPLICATION_NAME,
     root_ca::NAME,
     service_account::NAME,
     sign::NAME,
+    taint_eviction::NAME,
 ];
 
 /// kube-controller-manager's controllers that are not here. Naming them is no mistake: manifests

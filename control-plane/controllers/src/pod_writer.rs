@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Preconditions};
 
+use crate::error::words;
 use crate::owner::controller_reference;
 use crate::runtime::{Event, Key, Kind, Objects, Recorder, RequestError, is_not_found};
 
@@ -46,7 +47,7 @@ impl PodWriter {
             }
             Err(error) => {
                 if !is_namespace_terminating(&error) {
-                    let message = format!("Error creating: {}", reason_of(&error));
+                    let message = format!("Error creating: {}", words(&error));
                     self.recorder.record(owner, Event::warning("FailedCreate", message));
                 }
                 Err(error)
@@ -83,7 +84,7 @@ impl PodWriter {
         match self.objects.delete::<Pod>(&Key::of(&pod.metadata), &how).await {
             Err(error) if is_not_found(&error) => Err(error),
             Err(error) => {
-                let message = format!("Error deleting: {}", reason_of(&error));
+                let message = format!("Error deleting: {}", words(&error));
                 self.recorder.record(owner, Event::warning("FailedDelete", message));
                 Err(error)
             }
@@ -101,12 +102,4 @@ pub(crate) fn is_namespace_terminating(error: &RequestError) -> bool {
     let kube::Error::Api(status) = error else { return false };
     let causes = status.details.iter().flat_map(|details| &details.causes);
     causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
-}
-
-/// The server's own words, where it said something.
-pub(crate) fn reason_of(error: &RequestError) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
 }

@@ -15,10 +15,11 @@ use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use kube::ResourceExt;
 
 use crate::Error;
+use crate::error::words;
 use crate::owned_pods;
 use crate::owner::{Claim, carry_out, claim};
 use crate::pod::{is_active, is_terminating};
-use crate::pod_writer::{PodWriter, from_template, is_namespace_terminating, reason_of};
+use crate::pod_writer::{PodWriter, from_template, is_namespace_terminating};
 use crate::runtime::{
     Context, Expectations, Informer, Key, Next, Objects, Queue, Reconcile, RequestError,
     is_not_found,
@@ -92,7 +93,7 @@ impl<O: ReplicaOwner> Reconcile for ReplicaSets<O> {
         } else {
             None
         };
-        let shown = failure.as_ref().map(|error| Failure { message: reason_of(error) });
+        let shown = failure.as_ref().map(|error| Failure { message: words(error) });
         let new =
             status(&set, &active, terminating.len(), shown.as_ref(), O::COUNTS_TERMINATING, now);
         self.write_status(&*owner, &set, &new).await?;

@@ -9,8 +9,8 @@ use crate::certificates::{approve, clean, sign};
 use crate::config::Config;
 use crate::runtime::{Context, Objects};
 use crate::{
-    deployment, endpoint_slice, garbage, leader, namespace, node_ipam, replica_set, root_ca,
-    service_account,
+    deployment, endpoint_slice, garbage, leader, namespace, node_ipam, node_lifecycle, replica_set,
+    root_ca, service_account, taint_eviction,
 };
 
 /// Runs the controllers until `shutdown`, or until the lease is lost.
@@ -96,6 +96,13 @@ fn set_up(config: Config, context: &mut Context) -> anyhow::Result<()> {
     }
     if on(node_ipam::NAME) && !config.cluster_ranges.is_empty() {
         node_ipam::set_up(context, objects.clone(), &config.cluster_ranges)?;
+    }
+    if on(node_lifecycle::NAME) {
+        let (period, grace) = (flags.node_monitor_period, flags.node_monitor_grace_period);
+        node_lifecycle::set_up(context, objects.clone(), period, grace);
+    }
+    if on(taint_eviction::NAME) {
+        taint_eviction::set_up(context, objects.clone(), 8);
     }
     if on(root_ca::NAME) {
         match config.root_ca.clone() {
