@@ -1,1 +1,113 @@
-//! skep net: the kernel's own tables, with names.
+//! `skep net`: the kernel's own tables, with names.
+//!
+//! Reads the pinned tables of one node and prints them; names come from a file that the agent keeps, or
+//! from the API. Nothing is ever written.
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use skep_bpf::Tables;
+
+mod backends;
+mod drops;
+mod endpoints;
+mod flows;
+mod maps;
+mod names;
+mod nodes;
+mod output;
+mod services;
+mod status;
+
+pub use output::Format;
+
+/// Flags that every subcommand takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Flags {
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+    /// Print addresses and numbers instead of names
+    #[arg(short, long)]
+    pub numeric: bool,
+    /// Folder of the node's tables, programs and links
+    #[arg(long, default_value = "/sys/fs/bpf/skep")]
+    pub bpf_dir: PathBuf,
+    /// Folder of the names that the agent keeps
+    #[arg(long, default_value = "/run/skep")]
+    pub run_dir: PathBuf,
+    /// Take names from the API, by way of this kubeconfig
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// What to look at.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Command {
+    /// The node's datapath at a glance
+    Status(Flags),
+    /// Addresses that are translated, and what they lead to
+    Services(Flags),
+    /// Where Services' traffic goes
+    Backends(Flags),
+    /// Connections that are tracked
+    Flows {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "clap would print it as help")]
+        flags: Flags,
+        /// Only connections from or to this address
+        #[arg(long)]
+        address: Option<std::net::IpAddr>,
+    },
+    /// Pods and addresses on this node
+    Endpoints(Flags),
+    /// Other nodes and the ways to them
+    Nodes(Flags),
+    /// Packets by what became of them, drops first
+    Drops(Flags),
+    /// How full each table is
+    Maps(Flags),
+}
+
+impl Command {
+    fn flags(&self) -> &Flags {
+        match self {
+            Self::Status(flags)
+            | Self::Services(flags)
+            | Self::Backends(flags)
+            | Self::Flows { flags, .. }
+            | Self::Endpoints(flags)
+            | Self::Nodes(flags)
+            | Self::Drops(flags)
+            | Self::Maps(flags) => flags,
+        }
+    }
+}
+
+/// Prints what `command` asks for on standard output.
+pub async fn run(command: Command) -> anyhow::Result<()> {
+    let flags = command.flags().clone();
+    let tables = Tables::open(&flags.bpf_dir).with_context(|| {
+        format!("no datapath in {}: is an agent running here?", flags.bpf_dir.display())
+    })?;
+    let names = names::load(&flags).await?;
+    let text = match &command {
+        Command::Status(_) => status::print(&tables, &flags)?,
+        Command::Services(_) => output::print(&services::list(&tables, &names)?, flags.output)?,
+        Command::Backends(_) => output::print(&backends::list(&tables, &names)?, flags.output)?,
+        Command::Flows { address, .. } => {
+            output::print(&flows::list(&tables, &names, *address)?, flags.output)?
+        }
+        Command::Endpoints(_) => output::print(&endpoints::list(&tables, &names)?, flags.output)?,
+        Command::Nodes(_) => output::print(&nodes::list(&tables)?, flags.output)?,
+        Command::Drops(_) => output::print(&drops::list(&tables)?, flags.output)?,
+        Command::Maps(_) => output::print(&maps::list(&tables)?, flags.output)?,
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads may have seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => Ok(outcome?),
+    }
+}

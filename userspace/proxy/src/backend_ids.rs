@@ -3,8 +3,8 @@
 //! A backend that no Service names any more is *gone*: its id keeps its meaning for a grace period, so
 //! that what is left of its connections is reset instead of being sent to a stranger.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use skep_abi::backend_state;
@@ -47,7 +47,7 @@ impl Entry {
 /// The ids of one family.
 #[derive(Debug)]
 pub struct BackendIds {
-    entries: HashMap<SocketAddr, Entry>,
+    entries: BTreeMap<SocketAddr, Entry>,
     touched: BTreeSet<SocketAddr>,
     gone: VecDeque<(Instant, SocketAddr)>,
     free: BTreeSet<u32>,
@@ -59,7 +59,7 @@ impl BackendIds {
     /// All ids below `capacity` but 0 are free; 0 is left out, so that a zeroed value names nobody.
     pub fn new(capacity: u32) -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: BTreeMap::new(),
             touched: BTreeSet::new(),
             gone: VecDeque::new(),
             free: BTreeSet::new(),
@@ -89,6 +89,12 @@ impl BackendIds {
     /// Ids in use, those in grace included.
     pub fn used(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Whether a usable backend has this address, whatever its port.
+    pub fn serves_on(&self, address: IpAddr) -> bool {
+        let ports = SocketAddr::new(address, 0)..=SocketAddr::new(address, u16::MAX);
+        self.entries.range(ports).any(|(_, entry)| entry.state() != backend_state::GONE)
     }
 
     /// The id of a known address.

@@ -45,8 +45,13 @@ impl Desired {
     pub fn set_node(&mut self, node: LocalNode) {
         if self.node != node {
             self.node = node;
-            self.changed.extend(self.entries.keys().cloned());
+            self.touch_all();
         }
+    }
+
+    /// Every Service is to be compiled again.
+    pub fn touch_all(&mut self) {
+        self.changed.extend(self.entries.keys().cloned());
     }
 
     /// A Service was created or changed.
@@ -140,6 +145,12 @@ impl Desired {
         checks
     }
 
+    /// The pods behind endpoints, for people.
+    pub fn pods(&self) -> impl Iterator<Item = (IpAddr, &str)> {
+        let slices = self.entries.values().flat_map(|entry| entry.slices.values());
+        slices.flat_map(Slice::iter).filter_map(|e| Some((e.address.ip(), e.pod.as_deref()?)))
+    }
+
     fn local_endpoints(&self, entry: &Entry) -> usize {
         let ports = entry.service.iter().flat_map(|service| &service.ports);
         let addresses: BTreeSet<IpAddr> = ports
@@ -191,7 +202,7 @@ fn select(entry: &Entry, port: &ServicePort, family: Family, node: &LocalNode) -
         .values()
         .flat_map(|slice| slice.endpoints(&port.name, port.protocol))
         .filter(|endpoint| Family::of(endpoint.address.ip()) == family);
-    selection::select(endpoints, node)
+    selection::select(&endpoints, node)
 }
 
 /// How one kind of traffic is served.

@@ -24,6 +24,8 @@ pub struct Endpoint {
     pub terminating: bool,
     /// The node that it runs on.
     pub node: Option<Box<str>>,
+    /// Namespace and name of the pod behind it, for people.
+    pub pod: Option<Box<str>>,
     /// Zones that should prefer it.
     pub zone_hints: Vec<Box<str>>,
     /// Nodes that should prefer it.
@@ -61,6 +63,11 @@ impl Slice {
         Some((service, Self { ports }))
     }
 
+    /// All endpoints on all ports.
+    pub fn iter(&self) -> impl Iterator<Item = &Endpoint> {
+        self.ports.values().flatten()
+    }
+
     /// The endpoints on the port with this name and protocol.
     pub fn endpoints(&self, port_name: &str, protocol: Protocol) -> &[Endpoint] {
         self.ports.get(&(port_name.into(), protocol)).map_or(&[], Vec::as_slice)
@@ -87,6 +94,13 @@ fn parse_endpoint(object: &discovery::Endpoint, port: u16) -> Option<Endpoint> {
         serving: conditions.and_then(|conditions| conditions.serving).unwrap_or(ready),
         terminating: conditions.and_then(|conditions| conditions.terminating).unwrap_or(false),
         node: object.node_name.as_deref().map(Into::into),
+        pod: object.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod")).map(
+            |target| {
+                let namespace = target.namespace.as_deref().unwrap_or_default();
+                let name = target.name.as_deref().unwrap_or_default();
+                format!("{namespace}/{name}").into()
+            },
+        ),
         zone_hints: hints
             .and_then(|hints| hints.for_zones.as_ref())
             .into_iter()

@@ -7,11 +7,19 @@
 
 pub mod arena;
 pub mod backend_ids;
+pub mod config;
 pub mod desired;
 pub mod endpoint;
 pub mod frontend;
+pub mod health;
 pub mod local_node;
 pub mod maglev;
+pub mod names;
 pub mod plan;
+pub mod rows;
+mod run;
 pub mod selection;
 pub mod service;
+
+pub use config::{AloneFlags, Config, Flags};
+pub use run::{run, run_alone};

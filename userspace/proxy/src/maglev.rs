@@ -10,6 +10,9 @@ use std::net::{IpAddr, SocketAddr};
 const SIZES: [u32; 11] =
     [251, 509, 1_021, 2_039, 4_093, 8_191, 16_381, 32_749, 65_521, 131_071, 262_139];
 
+/// What is left when there is no room for fair shares.
+const SMALL_SIZES: [u32; 6] = [3, 7, 13, 31, 61, 127];
+
 /// Slots that each backend should have at least, so that shares differ by about one part in a hundred.
 const SLOTS_PER_BACKEND: u32 = 100;
 
@@ -25,10 +28,12 @@ pub fn table_size(backends: usize) -> u32 {
     }
 }
 
-/// The next smaller table, for when there is no room: coarser shares are better than no Service.
-/// 0 when there is none.
-pub fn smaller(size: u32) -> u32 {
-    SIZES.iter().rev().find(|&&smaller| smaller < size).copied().unwrap_or(0)
+/// The next smaller table that still names all of the backends, for when there is no room: uneven
+/// shares are better than no Service. 0 when there is none.
+pub fn smaller(size: u32, backends: usize) -> u32 {
+    let sizes = SMALL_SIZES.iter().chain(&SIZES).rev().copied();
+    let mut smaller = sizes.skip_while(|&candidate| candidate >= size);
+    smaller.next().filter(|&candidate| candidate as usize >= backends).unwrap_or(0)
 }
 
 /// The table of `size` slots, a prime of [`table_size`] or 1; each slot has an index into
@@ -121,6 +126,14 @@ mod tests {
         {
             assert_eq!(table_size(backends), size, "{backends} backends");
         }
+    }
+
+    #[test]
+    fn without_room_tables_shrink_as_far_as_all_backends_fit() {
+        assert_eq!(smaller(1_021, 10), 509);
+        assert_eq!(smaller(251, 10), 127);
+        assert_eq!(smaller(13, 10), 0);
+        assert_eq!(smaller(1, 1), 0);
     }
 
     #[test]

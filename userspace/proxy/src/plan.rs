@@ -89,6 +89,15 @@ pub struct PortKey {
     pub family: Family,
 }
 
+impl std::fmt::Display for PortKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &*self.port {
+            "" => write!(f, "{}", self.service),
+            port => write!(f, "{}:{port}", self.service),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct PortState {
     id: u32,
@@ -202,12 +211,10 @@ impl Planner {
         (self.arena.used(), self.arena.capacity())
     }
 
-    /// Whether any selected backend listens on one of these addresses (the node's own).
-    pub fn has_backend_on(&self, addresses: &[IpAddr]) -> bool {
-        let states = self.ports.values().flatten().map(|(_, state)| state);
-        states
-            .flat_map(|state| state.tables.sets.iter().flatten())
-            .any(|backend| addresses.contains(&backend.address.ip()))
+    /// Whether a backend listens on one of these addresses (the node's own).
+    pub fn serves_on(&self, addresses: &[IpAddr]) -> bool {
+        let family = |address: &IpAddr| &self.backends[Family::of(*address) as usize];
+        addresses.iter().any(|address| family(address).serves_on(*address))
     }
 
     fn replace_port(
@@ -297,7 +304,7 @@ impl Planner {
                 return Some(run);
             }
             self.starved += 1;
-            size = maglev::smaller(size);
+            size = maglev::smaller(size, addresses.len());
         }
         None
     }

@@ -22,14 +22,14 @@ pub struct Selection {
 
 /// Sorts the endpoints of one port into sets.
 pub fn select<'a>(
-    endpoints: impl Iterator<Item = &'a Endpoint> + Clone,
+    endpoints: &(impl Iterator<Item = &'a Endpoint> + Clone),
     node: &LocalNode,
 ) -> Selection {
     let ready = || endpoints.clone().filter(|endpoint| endpoint.ready);
     let ending = || endpoints.clone().filter(|e| e.serving && e.terminating);
     let is_local = |endpoint: &&Endpoint| endpoint.node.as_deref() == Some(&*node.name);
 
-    let hinted = hinted(ready(), node);
+    let hinted = hinted(&ready(), node);
     let cluster = or_else(backends(hinted.into_iter(), node), || backends(ending(), node));
     let local = or_else(backends(ready().filter(is_local), node), || {
         backends(ending().filter(is_local), node)
@@ -69,7 +69,7 @@ fn backends<'a>(endpoints: impl Iterator<Item = &'a Endpoint>, node: &LocalNode)
 /// The ready endpoints that hints prefer for this node, or all of them: hints count only when
 /// every ready endpoint has some and at least one of them names this node (or its zone).
 fn hinted<'a>(
-    ready: impl Iterator<Item = &'a Endpoint> + Clone,
+    ready: &(impl Iterator<Item = &'a Endpoint> + Clone),
     node: &LocalNode,
 ) -> Vec<&'a Endpoint> {
     let prefer = |hints: fn(&Endpoint) -> &[Box<str>], own: Option<&str>| {
@@ -98,6 +98,7 @@ mod tests {
             serving: state.contains('s'),
             terminating: state.contains('t'),
             node: Some(node.into()),
+            pod: None,
             zone_hints: Vec::new(),
             node_hints: Vec::new(),
         }
@@ -147,7 +148,7 @@ mod tests {
             ("listed twice", vec![endpoint(1, "a", "st"), endpoint(1, "a", "rs")], &[1], &[1], &[]),
         ];
         for (name, endpoints, cluster, local, draining) in cases {
-            let selection = select(endpoints.iter(), &node());
+            let selection = select(&endpoints.iter(), &node());
             assert_eq!(octets(&selection.cluster), cluster, "{name}: cluster");
             assert_eq!(octets(&selection.local), local, "{name}: local");
             assert_eq!(octets(&selection.draining), draining, "{name}: draining");
@@ -174,7 +175,7 @@ mod tests {
             ),
         ];
         for (name, endpoints, cluster) in cases {
-            assert_eq!(octets(&select(endpoints.iter(), &node()).cluster), cluster, "{name}");
+            assert_eq!(octets(&select(&endpoints.iter(), &node()).cluster), cluster, "{name}");
         }
     }
 }

@@ -189,7 +189,7 @@ fn port(port: &core::ServicePort) -> Option<ServicePort> {
 mod tests {
     use super::*;
 
-    fn parse(spec: serde_json::Value) -> Option<ProxiedService> {
+    fn parse(spec: &serde_json::Value) -> Option<ProxiedService> {
         let object = serde_json::json!({ "metadata": { "name": "web" }, "spec": spec });
         ProxiedService::parse(&serde_json::from_value(object).expect("a Service"))
     }
@@ -202,7 +202,7 @@ mod tests {
             serde_json::json!({ "clusterIP": "" }),
             serde_json::json!({}),
         ] {
-            assert_eq!(parse(spec.clone()), None, "{spec}");
+            assert_eq!(parse(&spec), None, "{spec}");
         }
     }
 
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn affinity_lasts_three_hours_unless_told() {
         let with = |config| {
-            parse(serde_json::json!({
+            parse(&serde_json::json!({
                 "clusterIP": "10.96.0.7",
                 "sessionAffinity": "ClientIP",
                 "sessionAffinityConfig": config,

@@ -11,14 +11,14 @@ fn desired() -> Desired {
     })
 }
 
-fn service(spec: serde_json::Value) -> core::Service {
+fn service(spec: &serde_json::Value) -> core::Service {
     let object = serde_json::json!({
         "metadata": { "namespace": "shop", "name": "web" }, "spec": spec,
     });
     serde_json::from_value(object).expect("a Service")
 }
 
-fn slice(name: &str, service: &str, endpoints: serde_json::Value) -> discovery::EndpointSlice {
+fn slice(name: &str, service: &str, endpoints: &serde_json::Value) -> discovery::EndpointSlice {
     let object = serde_json::json!({
         "metadata": {
             "namespace": "shop", "name": name,
@@ -61,11 +61,11 @@ const NODE_PORT: fn() -> serde_json::Value = || {
 #[test]
 fn a_node_port_is_served_on_every_address_of_the_node() {
     let mut desired = desired();
-    desired.set_service(&service(NODE_PORT()));
+    desired.set_service(&service(&NODE_PORT()));
     desired.set_slice(&slice(
         "web-1",
         "web",
-        serde_json::json!([
+        &serde_json::json!([
             { "addresses": ["10.244.0.1"], "nodeName": "a" },
             { "addresses": ["10.244.1.2"], "nodeName": "b" },
         ]),
@@ -145,8 +145,8 @@ fn local_policies_keep_to_the_node() {
     ];
     for (name, spec, endpoints, cluster_inside, node_inside, node_outside) in cases {
         let mut desired = desired();
-        desired.set_service(&service(spec));
-        desired.set_slice(&slice("web-1", "web", endpoints));
+        desired.set_service(&service(&spec));
+        desired.set_slice(&slice("web-1", "web", &endpoints));
         let lines = lines(&only_port(&mut desired));
         let has = |line: String| assert!(lines.contains(&line), "{name}: no {line} in {lines:#?}");
         has(format!("10.96.0.7:80/TCP Inside {cluster_inside}"));
@@ -158,11 +158,15 @@ fn local_policies_keep_to_the_node() {
 #[test]
 fn each_family_has_its_own_backends() {
     let mut desired = desired();
-    desired.set_service(&service(serde_json::json!({
+    desired.set_service(&service(&serde_json::json!({
         "clusterIPs": ["10.96.0.7", "fd00::7"], "ports": [{ "name": "http", "port": 80 }],
     })));
-    desired.set_slice(&slice("web-1", "web", serde_json::json!([{ "addresses": ["10.244.0.1"] }])));
-    desired.set_slice(&slice("web-2", "web", serde_json::json!([{ "addresses": ["fd01::1"] }])));
+    desired.set_slice(&slice(
+        "web-1",
+        "web",
+        &serde_json::json!([{ "addresses": ["10.244.0.1"] }]),
+    ));
+    desired.set_slice(&slice("web-2", "web", &serde_json::json!([{ "addresses": ["fd01::1"] }])));
     let (_, ports) = desired.take_changed().pop().expect("changed");
     let [v4, v6] = ports.as_slice() else { panic!("{ports:?}") };
     assert_eq!(
@@ -178,13 +182,13 @@ fn each_family_has_its_own_backends() {
 #[test]
 fn work_follows_the_change() {
     let mut desired = desired();
-    let object = service(NODE_PORT());
+    let object = service(&NODE_PORT());
     desired.set_service(&object);
     desired.take_changed();
     desired.set_service(&object);
     assert_eq!(desired.take_changed(), [], "the same object again");
 
-    let other = slice("other-1", "other", serde_json::json!([]));
+    let other = slice("other-1", "other", &serde_json::json!([]));
     desired.set_slice(&other);
     let names: Vec<_> = desired.take_changed().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, [ServiceName::new("shop", "other")]);
@@ -193,11 +197,11 @@ fn work_follows_the_change() {
 #[test]
 fn a_relabelled_slice_leaves_its_old_service() {
     let mut desired = desired();
-    desired.set_service(&service(NODE_PORT()));
+    desired.set_service(&service(&NODE_PORT()));
     let endpoints = serde_json::json!([{ "addresses": ["10.244.0.1"], "nodeName": "a" }]);
-    desired.set_slice(&slice("web-1", "web", endpoints.clone()));
+    desired.set_slice(&slice("web-1", "web", &endpoints));
     assert_eq!(only_port(&mut desired).sets[0].len(), 1);
-    desired.set_slice(&slice("web-1", "other", endpoints));
+    desired.set_slice(&slice("web-1", "other", &endpoints));
     let changed = desired.take_changed();
     let (_, ports) = changed.iter().find(|(name, _)| &*name.name == "web").expect("web changed");
     assert_eq!(ports[0].sets[0], []);
@@ -206,7 +210,7 @@ fn a_relabelled_slice_leaves_its_old_service() {
 #[test]
 fn what_a_fresh_list_does_not_name_is_gone() {
     let mut desired = desired();
-    desired.set_service(&service(NODE_PORT()));
+    desired.set_service(&service(&NODE_PORT()));
     desired.take_changed();
     desired.retain_services(&BTreeSet::new());
     assert_eq!(desired.take_changed(), [(ServiceName::new("shop", "web"), vec![])]);
@@ -215,7 +219,7 @@ fn what_a_fresh_list_does_not_name_is_gone() {
 #[test]
 fn health_checks_count_endpoints_not_ports() {
     let mut desired = desired();
-    desired.set_service(&service(serde_json::json!({
+    desired.set_service(&service(&serde_json::json!({
         "type": "LoadBalancer", "clusterIP": "10.96.0.7",
         "externalTrafficPolicy": "Local", "healthCheckNodePort": 31_000,
         "ports": [
@@ -227,14 +231,14 @@ fn health_checks_count_endpoints_not_ports() {
         { "addresses": ["10.244.0.1"], "nodeName": "a" },
         { "addresses": ["10.244.1.2"], "nodeName": "b" },
     ]);
-    desired.set_slice(&slice("web-1", "web", endpoints));
+    desired.set_slice(&slice("web-1", "web", &endpoints));
     assert_eq!(desired.health_checks(), [(ServiceName::new("shop", "web"), 31_000, 1)]);
 }
 
 #[test]
 fn the_same_port_for_two_protocols_is_two_frontends() {
     let mut desired = desired();
-    desired.set_service(&service(serde_json::json!({
+    desired.set_service(&service(&serde_json::json!({
         "clusterIP": "10.96.0.10",
         "ports": [
             { "name": "dns", "port": 53, "protocol": "UDP" },

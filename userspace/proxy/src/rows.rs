@@ -1,0 +1,234 @@
+//! Plans and snapshots as the kernel's rows: the thin edge to the tables.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use skep_abi::{
+    Backend, Family, Flow, FlowKey, Service, ServiceKey, V4, V6, backend_state, config_flags,
+    endpoint_flags, proto, scope, via,
+};
+use skep_bpf::{FamilyTables, Result, Table, Tables};
+
+use crate::arena::Run;
+use crate::backend_ids::BackendRow;
+use crate::frontend::Scope;
+use crate::plan::{Capacity, Plan, RowKey, Snapshot};
+
+/// What the tables can hold.
+pub fn capacity(tables: &Tables) -> Capacity {
+    Capacity { slots: tables.slots.capacity(), backends: tables.v4.backends.capacity() }
+}
+
+/// What the tables hold.
+pub fn snapshot(tables: &Tables) -> Result<Snapshot> {
+    let mut services = services(&tables.v4)?;
+    services.extend(self::services(&tables.v6)?);
+    let mut slots = HashMap::new();
+    for (_, row) in services.iter().filter(|(_, row)| row.slot_count > 0) {
+        let run = Run { base: row.slot_base, count: row.slot_count };
+        // A row that points outside was not written by us; it will be replaced or removed.
+        if let Ok(contents) = tables.slots.read(run.base, run.count) {
+            slots.insert(run, contents);
+        }
+    }
+    let mut backends = backends(&tables.v4)?;
+    backends.extend(self::backends(&tables.v6)?);
+    Ok(Snapshot { services, slots, backends })
+}
+
+/// Writes a plan, in its order.
+pub fn apply(tables: &Tables, plan: &Plan) -> Result<()> {
+    for row in &plan.backends {
+        write_backend(tables, row)?;
+    }
+    for (run, contents) in &plan.slots {
+        tables.slots.write(run.base, contents)?;
+    }
+    insert_services(&tables.v4, &plan.services)?;
+    insert_services(&tables.v6, &plan.services)?;
+    for key in &plan.removed {
+        remove_service(tables, key)?;
+    }
+    for row in &plan.gone {
+        write_backend(tables, row)?;
+    }
+    cut_datagrams(tables, &plan.gone)
+}
+
+/// Removes every flow that names one of these backends, then the backends: their ids are free again.
+pub fn forget(tables: &Tables, rows: &[BackendRow]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    remove_flows(&tables.v4, |_, flow| names(flow.backend, rows, true))?;
+    remove_flows(&tables.v6, |_, flow| names(flow.backend, rows, false))?;
+    rows.iter().try_for_each(|row| write_backend(tables, row))
+}
+
+/// A datagram's sender learns nothing from a reset, so its flow must look for another backend at once.
+fn cut_datagrams(tables: &Tables, gone: &[BackendRow]) -> Result<()> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let datagram = |key: u8| key == proto::UDP;
+    remove_flows(&tables.v4, |key, flow| datagram(key.proto) && names(flow.backend, gone, true))?;
+    remove_flows(&tables.v6, |key, flow| datagram(key.proto) && names(flow.backend, gone, false))
+}
+
+/// Whether a flow of one family names one of these backends.
+fn names(backend: u32, rows: &[BackendRow], v4: bool) -> bool {
+    backend != skep_abi::NO_BACKEND
+        && rows.iter().any(|row| row.id == backend && row.address.is_ipv4() == v4)
+}
+
+/// Removes flows that match, and the entry of the other direction with each.
+fn remove_flows<F: Family>(
+    tables: &FamilyTables<F>,
+    matches: impl Fn(&FlowKey<F>, &Flow<F>) -> bool,
+) -> Result<()> {
+    for table in [&tables.flows, &tables.embryos] {
+        for (key, flow) in table.entries()? {
+            if matches(&key, &flow) {
+                table.remove(&key)?;
+                let other = other_direction(&key, &flow);
+                for partners in [&tables.flows, &tables.embryos, &tables.snat] {
+                    partners.remove(&other)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The key of a flow's other direction: its translated tuple, turned around.
+fn other_direction<F: Family>(key: &FlowKey<F>, flow: &Flow<F>) -> FlowKey<F> {
+    FlowKey {
+        src: flow.dst,
+        dst: flow.src,
+        sport_be: flow.dport_be,
+        dport_be: flow.sport_be,
+        proto: key.proto,
+        ..FlowKey::default()
+    }
+}
+
+/// The node's own addresses, as the network part wrote them.
+pub fn host_addresses(tables: &Tables) -> Result<Vec<IpAddr>> {
+    fn of<F: Family>(tables: &FamilyTables<F>) -> Result<Vec<IpAddr>> {
+        let entries = tables.endpoints.entries()?.into_iter();
+        let host = entries.filter(|(_, endpoint)| endpoint.flags & endpoint_flags::HOST != 0);
+        Ok(host.map(|(key, _)| F::addr_to_ip(key.addr)).collect())
+    }
+    let mut addresses = of(&tables.v4)?;
+    addresses.extend(of(&tables.v6)?);
+    addresses.sort_unstable();
+    Ok(addresses)
+}
+
+/// Tells the programs whether any backend is the node itself.
+pub fn set_host_backends(tables: &Tables, present: bool) -> Result<()> {
+    let mut config = tables.config()?;
+    let flags = config.flags;
+    config.flags &= !config_flags::HOST_BACKENDS;
+    if present {
+        config.flags |= config_flags::HOST_BACKENDS;
+    }
+    if config.flags != flags {
+        tables.set_config(&config)?;
+    }
+    Ok(())
+}
+
+fn services<F: Family>(tables: &FamilyTables<F>) -> Result<Vec<(RowKey, Service)>> {
+    let row = |(key, row): (ServiceKey<F>, Service)| (row_key(&key), row);
+    Ok(tables.services.entries()?.into_iter().map(row).collect())
+}
+
+/// A kernel key in user space's words.
+pub fn row_key<F: Family>(key: &ServiceKey<F>) -> RowKey {
+    RowKey {
+        address: F::addr_to_ip(key.addr),
+        port: u16::from_be(key.port_be),
+        protocol: key.proto,
+        scope: if key.scope == scope::EXTERNAL { Scope::Outside } else { Scope::Inside },
+    }
+}
+
+fn service_key<F: Family>(key: &RowKey) -> Option<ServiceKey<F>> {
+    Some(ServiceKey {
+        addr: F::addr_from_ip(key.address)?,
+        port_be: key.port.to_be(),
+        proto: key.protocol,
+        scope: match key.scope {
+            Scope::Inside => scope::INTERNAL,
+            Scope::Outside => scope::EXTERNAL,
+        },
+    })
+}
+
+fn insert_services<F: Family>(tables: &FamilyTables<F>, rows: &[(RowKey, Service)]) -> Result<()> {
+    let entries: Vec<(ServiceKey<F>, Service)> =
+        rows.iter().filter_map(|(key, row)| Some((service_key::<F>(key)?, *row))).collect();
+    // A full table must not keep the rows that still fit from being written.
+    match tables.services.insert_all(&entries) {
+        Err(skep_bpf::Error::Full { .. }) => insert_each(&tables.services, &entries),
+        outcome => outcome,
+    }
+}
+
+fn insert_each<F: Family>(
+    table: &Table<ServiceKey<F>, Service>,
+    entries: &[(ServiceKey<F>, Service)],
+) -> Result<()> {
+    let refused = entries.iter().filter_map(|(key, row)| table.insert(key, row).err());
+    refused.last().map_or(Ok(()), Err)
+}
+
+fn remove_service(tables: &Tables, key: &RowKey) -> Result<()> {
+    if let Some(key) = service_key::<V4>(key) {
+        tables.v4.services.remove(&key)?;
+    }
+    if let Some(key) = service_key::<V6>(key) {
+        tables.v6.services.remove(&key)?;
+    }
+    Ok(())
+}
+
+/// The rows of `backends` that are in use.
+pub fn backends<F: Family>(tables: &FamilyTables<F>) -> Result<Vec<BackendRow>> {
+    let mut rows = Vec::new();
+    for id in 1..tables.backends.capacity() {
+        let backend = tables.backends.get(id)?;
+        if backend.state != backend_state::UNUSED {
+            let address =
+                SocketAddr::new(F::addr_to_ip(backend.addr), u16::from_be(backend.port_be));
+            rows.push(BackendRow { id, address, state: backend.state });
+        }
+    }
+    Ok(rows)
+}
+
+fn write_backend(tables: &Tables, row: &BackendRow) -> Result<()> {
+    if let Some(backend) = backend::<V4>(row) {
+        tables.v4.backends.set(row.id, &backend)?;
+    }
+    if let Some(backend) = backend::<V6>(row) {
+        tables.v6.backends.set(row.id, &backend)?;
+    }
+    Ok(())
+}
+
+fn backend<F: Family>(row: &BackendRow) -> Option<Backend<F>> {
+    let addr = F::addr_from_ip(row.address.ip())?;
+    if row.state == backend_state::UNUSED {
+        return Some(Backend::default());
+    }
+    Some(Backend {
+        addr,
+        port_be: row.address.port().to_be(),
+        state: row.state,
+        via: via::LOOKUP,
+        ifindex: 0,
+        peer: 0,
+    })
+}

@@ -1,0 +1,315 @@
+//! The proxy's edge: watches the API, lets the pure middle work out what changed, writes it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use skep_bpf::Datapath;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::desired::{self, Desired};
+use crate::health::{self, Health, HealthChecks};
+use crate::local_node::{LocalNode, ZONE_LABEL};
+use crate::names::Names;
+use crate::plan::Planner;
+use crate::rows;
+use crate::service::{PROXY_NAME_LABEL, ServiceName};
+
+/// Neither headless Services nor those of other proxies concern a node.
+const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
+/// How often gone backends are looked at and the node's addresses read.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// Events that are taken in before the tables are written.
+const BATCH: usize = 1024;
+
+/// What the API tells.
+#[derive(Debug)]
+enum Event {
+    Service(Box<watcher::Event<Service>>),
+    Slice(Box<watcher::Event<EndpointSlice>>),
+    Node(Box<watcher::Event<Node>>),
+}
+
+/// Runs the proxy until `shutdown`; the tables serve on after it.
+pub async fn run(
+    config: Config,
+    datapath: Arc<Datapath>,
+    client: Client,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let health = Arc::new(Health::default());
+    let healthz = async {
+        match config.healthz {
+            Some(address) => health::serve(address, health.clone(), shutdown.clone()).await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut proxy = Proxy::new(config.clone(), datapath, health.clone())?;
+    let mut events = events(&client, &config.node_name).ready_chunks(BATCH);
+    let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+    let work = async {
+        loop {
+            tokio::select! {
+                chunk = events.next() => {
+                    let chunk = chunk.context("the watch of Services has ended")?;
+                    chunk.into_iter().for_each(|event| proxy.take(event));
+                }
+                _ = housekeeping.tick() => proxy.keep_house(),
+            }
+            proxy.write().await;
+        }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        outcome = healthz => outcome,
+        outcome = work => outcome,
+    }
+}
+
+fn events(client: &Client, node_name: &str) -> BoxStream<'static, Event> {
+    let ours = format!("!{PROXY_NAME_LABEL},!{HEADLESS_LABEL}");
+    let watch = watcher::Config::default().labels(&ours);
+    let services = follow(Api::<Service>::all(client.clone()), watch.clone(), "services");
+    let slices = follow(Api::<EndpointSlice>::all(client.clone()), watch, "endpoint slices");
+    let own = watcher::Config::default().fields(&format!("metadata.name={node_name}"));
+    let node = follow(Api::<Node>::all(client.clone()), own, "the node");
+    futures::stream::select_all([
+        services.map(|event| Event::Service(Box::new(event))).boxed(),
+        slices.map(|event| Event::Slice(Box::new(event))).boxed(),
+        node.map(|event| Event::Node(Box::new(event))).boxed(),
+    ])
+    .boxed()
+}
+
+/// Watches one kind for ever; errors are told and retried.
+fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    what: &'static str,
+) -> impl Stream<Item = watcher::Event<K>> + Send
+where
+    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    watcher(api, config).default_backoff().filter_map(move |event| {
+        let event = event.inspect_err(|error| tracing::warn!(%error, "cannot watch {what}"));
+        std::future::ready(event.ok())
+    })
+}
+
+/// The state between the watch and the tables.
+struct Proxy {
+    config: Config,
+    datapath: Arc<Datapath>,
+    desired: Desired,
+    planner: Planner,
+    node: LocalNode,
+    health: Arc<Health>,
+    health_checks: HealthChecks,
+    listed_services: Option<BTreeSet<ServiceName>>,
+    listed_slices: Option<BTreeSet<ServiceName>>,
+    services_known: bool,
+    slices_known: bool,
+    settled: bool,
+    names_dirty: bool,
+    must_reread: bool,
+}
+
+impl Proxy {
+    fn new(config: Config, datapath: Arc<Datapath>, health: Arc<Health>) -> anyhow::Result<Self> {
+        let tables = datapath.tables();
+        let snapshot = rows::snapshot(tables).context("cannot read the tables")?;
+        let planner = Planner::new(rows::capacity(tables), snapshot);
+        let node = LocalNode { name: config.node_name.as_str().into(), ..LocalNode::default() };
+        let mut proxy = Self {
+            desired: Desired::new(node.clone()),
+            config,
+            datapath,
+            planner,
+            node,
+            health,
+            health_checks: HealthChecks::default(),
+            listed_services: None,
+            listed_slices: None,
+            services_known: false,
+            slices_known: false,
+            settled: false,
+            names_dirty: false,
+            must_reread: false,
+        };
+        proxy.read_addresses();
+        Ok(proxy)
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Service(event) => self.take_service(*event),
+            Event::Slice(event) => self.take_slice(*event),
+            Event::Node(event) => self.take_node(*event),
+        }
+    }
+
+    /// Whether the object is there or not, the node is: only its zone comes from it.
+    fn take_node(&mut self, event: watcher::Event<Node>) {
+        if let watcher::Event::Apply(node) | watcher::Event::InitApply(node) = event {
+            let zone = node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE_LABEL));
+            self.node.zone = zone.map(|zone| zone.as_str().into());
+            self.desired.set_node(self.node.clone());
+        }
+    }
+
+    fn take_service(&mut self, event: watcher::Event<Service>) {
+        match event {
+            watcher::Event::Init => self.listed_services = Some(BTreeSet::new()),
+            watcher::Event::InitApply(service) => {
+                if let Some(listed) = &mut self.listed_services {
+                    listed.insert(desired::service_name(&service));
+                }
+                self.desired.set_service(&service);
+            }
+            watcher::Event::InitDone => {
+                self.desired.retain_services(&self.listed_services.take().unwrap_or_default());
+                self.services_known = true;
+            }
+            watcher::Event::Apply(service) => self.desired.set_service(&service),
+            watcher::Event::Delete(service) => {
+                self.desired.remove_service(&desired::service_name(&service));
+            }
+        }
+    }
+
+    fn take_slice(&mut self, event: watcher::Event<EndpointSlice>) {
+        match event {
+            watcher::Event::Init => self.listed_slices = Some(BTreeSet::new()),
+            watcher::Event::InitApply(slice) => {
+                if let Some(listed) = &mut self.listed_slices {
+                    listed.insert(desired::slice_name(&slice));
+                }
+                self.desired.set_slice(&slice);
+            }
+            watcher::Event::InitDone => {
+                self.desired.retain_slices(&self.listed_slices.take().unwrap_or_default());
+                self.slices_known = true;
+            }
+            watcher::Event::Apply(slice) => self.desired.set_slice(&slice),
+            watcher::Event::Delete(slice) => {
+                self.desired.remove_slice(&desired::slice_name(&slice));
+            }
+        }
+    }
+
+    /// Writes what changed. Before both lists are complete nothing is, since half of what is there
+    /// would look superfluous.
+    async fn write(&mut self) {
+        if !self.services_known || !self.slices_known {
+            return;
+        }
+        let now = Instant::now();
+        let changed = self.desired.take_changed();
+        let any = !changed.is_empty();
+        for (name, ports) in changed {
+            self.planner.set_service(&name, ports, now);
+        }
+        if !self.settled {
+            self.planner.settle(now);
+        } else if !any {
+            return;
+        }
+        let plan = self.planner.take_plan(now);
+        let tables = self.datapath.tables();
+        let written = rows::apply(tables, &plan).and_then(|()| {
+            rows::set_host_backends(tables, self.planner.serves_on(&self.node.addresses))
+        });
+        self.must_reread = written.is_err();
+        if let Err(error) = written {
+            tracing::error!(%error, "cannot write the tables");
+        }
+        tracing::debug!(
+            services = plan.services.len(),
+            removed = plan.removed.len(),
+            backends = plan.backends.len(),
+            gone = plan.gone.len(),
+            micros = now.elapsed().as_micros(),
+            "wrote"
+        );
+        if !std::mem::replace(&mut self.settled, true) {
+            tracing::info!(services = plan.services.len(), "the tables hold what the API says");
+            self.write_names();
+        }
+        self.names_dirty = true;
+        self.health.set_synced(true);
+        self.health_checks.set(self.desired.health_checks()).await;
+    }
+
+    fn keep_house(&mut self) {
+        self.read_addresses();
+        if self.must_reread {
+            self.reread();
+        }
+        let forgotten = self.planner.reclaim(Instant::now());
+        if let Err(error) = rows::forget(self.datapath.tables(), &forgotten) {
+            tracing::error!(%error, "cannot remove flows of gone backends");
+        }
+        if std::mem::take(&mut self.names_dirty) {
+            self.write_names();
+        }
+    }
+
+    /// After a failed write nobody knows what the tables hold: starts from what they say.
+    fn reread(&mut self) {
+        let tables = self.datapath.tables();
+        match rows::snapshot(tables) {
+            Ok(snapshot) => {
+                self.planner = Planner::new(rows::capacity(tables), snapshot);
+                self.desired.touch_all();
+                self.settled = false;
+            }
+            Err(error) => tracing::error!(%error, "cannot read the tables"),
+        }
+    }
+
+    fn read_addresses(&mut self) {
+        match rows::host_addresses(self.datapath.tables()) {
+            Ok(addresses) => {
+                let served = |address: &_| self.config.serves_node_ports_on(*address);
+                self.node.addresses = addresses.into_iter().filter(served).collect();
+                self.desired.set_node(self.node.clone());
+            }
+            Err(error) => tracing::error!(%error, "cannot read the node's addresses"),
+        }
+    }
+
+    fn write_names(&self) {
+        let services = self.planner.ids().map(|(id, key)| (id, key.to_string())).collect();
+        let pods = self.desired.pods().map(|(ip, pod)| (ip, pod.to_owned())).collect();
+        if let Err(error) = (Names { services, pods }).write(&self.config.run_dir) {
+            tracing::warn!(%error, "cannot write names for the tools");
+        }
+    }
+}
+
+/// Runs the proxy in a process of its own, with the datapath but without skep's pod network.
+pub async fn run_alone(
+    flags: crate::config::AloneFlags,
+    client: Client,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let node_name = match flags.hostname_override {
+        Some(name) => name,
+        None => nix::unistd::gethostname()
+            .context("cannot tell the host's name: set --hostname-override")?
+            .to_string_lossy()
+            .to_lowercase(),
+    };
+    let config = Config::new(flags.proxy, node_name, flags.run_dir)?;
+    let host_config = skep_network::HostConfig::alone(flags.host, flags.node_ip)?;
+    let host = skep_network::Host::set_up(host_config).await?;
+    run(config, host.datapath().clone(), client, shutdown).await
+}
