@@ -1,0 +1,17 @@
+//! Small networks of namespaces for tests: two nodes with pods, a switch, and an outside.
+//!
+//! Pods are wired by the CNI plugin's own code, tables are filled by the proxy's own functions, packets
+//! are sent by real sockets. No container runtime and no API is involved. A [`World`] removes all that
+//! it made when it is dropped, and what killed runs left behind when it is made.
+#![forbid(unsafe_code)]
+
+mod command;
+mod node;
+mod probe;
+mod services;
+mod world;
+
+pub use node::{Node, Pod};
+pub use probe::{Client, Server, Steady};
+pub use services::Services;
+pub use world::World;

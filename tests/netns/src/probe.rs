@@ -1,0 +1,124 @@
+//! Processes in a namespace: servers, and clients that ask once or talk on.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// Where a process runs.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub(crate) namespace: String,
+    pub(crate) cgroup: Option<PathBuf>,
+}
+
+/// What a server told: its name and the client address that it saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Who answered.
+    pub server: String,
+    /// Whom it saw.
+    pub seen_as: IpAddr,
+}
+
+/// A server that runs until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+}
+
+/// A client that talks over one socket until it is stopped.
+#[derive(Debug)]
+pub struct Steady {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Place {
+    /// Starts a server for TCP and UDP, and waits until it listens.
+    pub fn serve(&self, port: u16, name: &str) -> Server {
+        let mut command = self.probe(&["serve", &port.to_string(), name]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the probe runs");
+        let output = child.stdout.take().expect("a pipe was asked for");
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).expect("the probe speaks");
+        assert_eq!(line.trim(), "ready", "the server on port {port} did not start");
+        Server { child }
+    }
+
+    /// Asks once over a new socket; the error is what the client's system call said.
+    pub fn ask(&self, protocol: &str, address: &str) -> Result<Client, String> {
+        let output = self.probe(&["ask", protocol, address]).output().expect("the probe runs");
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+        }
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (server, seen_as) = text.trim().split_once(' ').expect("NAME ADDRESS");
+        let seen_as = seen_as.parse().expect("an address");
+        Ok(Client { server: server.to_owned(), seen_as })
+    }
+
+    /// Starts to talk over one socket; returns once the server has answered for the first time.
+    pub fn talk(&self, protocol: &str, address: &str) -> Steady {
+        let mut command = self.probe(&["steady", protocol, address]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the probe runs");
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe was asked for"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("the probe speaks");
+        assert!(line.starts_with("ready"), "{address} did not answer over {protocol}");
+        Steady { child, output }
+    }
+
+    /// The probe in this namespace and cgroup.
+    fn probe(&self, words: &[&str]) -> Command {
+        let join = match &self.cgroup {
+            Some(cgroup) => format!("echo $$ > {}/cgroup.procs && ", cgroup.display()),
+            None => String::new(),
+        };
+        let mut command = Command::new("sh");
+        let script = format!("{join}exec nsenter --net=/run/netns/{} -- \"$@\"", self.namespace);
+        command.args(["-c", &script, "sh"]).arg(probe_program()).args(words);
+        command
+    }
+}
+
+/// Beside the test's own program: `target/PROFILE/deps/TEST` and `target/PROFILE/skep-probe`.
+fn probe_program() -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its program");
+    let profile = own.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    profile.join("skep-probe")
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended with its namespace.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Steady {
+    /// Stops talking. How often it was answered; the error is what ended it before its time.
+    pub fn stop(mut self) -> Result<u64, String> {
+        drop(self.child.stdin.take());
+        let mut text = String::new();
+        self.output.read_to_string(&mut text).expect("the probe speaks");
+        let status = self.child.wait().expect("it is our child");
+        let mut error = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut error).expect("the probe speaks");
+        }
+        if !status.success() {
+            return Err(error.trim().to_owned());
+        }
+        Ok(text.trim().parse().expect("a count"))
+    }
+}
+
+impl Drop for Steady {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

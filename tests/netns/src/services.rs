@@ -1,0 +1,86 @@
+//! Services without an API: the proxy's pure functions, and its writer on each node's tables.
+
+use std::time::Instant;
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde_json::{Value, json};
+use skep_bpf::Tables;
+use skep_proxy::desired::Desired;
+use skep_proxy::local_node::LocalNode;
+use skep_proxy::plan::Planner;
+use skep_proxy::rows;
+
+use crate::node::{Node, Pod};
+
+/// The proxy of one node.
+pub struct Services {
+    tables: Tables,
+    desired: Desired,
+    planner: Planner,
+    node: LocalNode,
+}
+
+impl Services {
+    /// Starts on what the node's tables hold. Nothing is removed until the first [`Services::sync`].
+    pub fn start(node: &Node) -> Self {
+        let tables = node.tables();
+        let snapshot = rows::snapshot(&tables).expect("the tables can be read");
+        let local = LocalNode {
+            name: node.name.as_str().into(),
+            zone: None,
+            addresses: vec![node.address],
+        };
+        Self {
+            planner: Planner::new(rows::capacity(&tables), snapshot),
+            desired: Desired::new(local.clone()),
+            node: local,
+            tables,
+        }
+    }
+
+    /// Adds or replaces a Service with one port, called `http`.
+    pub fn service(&mut self, name: &str, spec: &Value) -> &mut Self {
+        let object = json!({ "metadata": { "namespace": "test", "name": name }, "spec": spec });
+        let object: Service = serde_json::from_value(object).expect("a Service");
+        self.desired.set_service(&object);
+        self
+    }
+
+    /// Adds or replaces the endpoints of a Service: pods and the node of each.
+    pub fn endpoints(
+        &mut self,
+        service: &str,
+        port: u16,
+        protocol: &str,
+        pods: &[(&Pod, &Node)],
+    ) -> &mut Self {
+        let endpoint = |(pod, node): &(&Pod, &Node)| json!({ "addresses": [pod.address], "nodeName": node.name });
+        let object = json!({
+            "metadata": {
+                "namespace": "test", "name": service,
+                "labels": { "kubernetes.io/service-name": service },
+            },
+            "addressType": "IPv4",
+            "endpoints": pods.iter().map(endpoint).collect::<Vec<_>>(),
+            "ports": [{ "name": "http", "port": port, "protocol": protocol }],
+        });
+        let object: EndpointSlice = serde_json::from_value(object).expect("an EndpointSlice");
+        self.desired.set_slice(&object);
+        self
+    }
+
+    /// Writes the differences; returns how many rows of `services` were written or removed.
+    pub fn sync(&mut self) -> usize {
+        let now = Instant::now();
+        for (name, ports) in self.desired.take_changed() {
+            self.planner.set_service(&name, ports, now);
+        }
+        self.planner.settle(now);
+        let plan = self.planner.take_plan(now);
+        rows::apply(&self.tables, &plan).expect("the tables can be written");
+        let host = self.planner.serves_on(&self.node.addresses);
+        rows::set_host_backends(&self.tables, host).expect("the tables can be written");
+        plan.services.len() + plan.removed.len()
+    }
+}
