@@ -15,6 +15,7 @@ pub mod discovery;
 pub mod fields;
 pub mod go_time;
 pub mod names;
+pub mod openapi;
 pub mod patch;
 pub mod quantity;
 pub mod registry;
