@@ -57,7 +57,7 @@ fn plan(ty: &'static Type) -> Plan {
 }
 
 /// `io.k8s.api.core.v1.Pod` is `core.Pod`: what has defaults has them in every version.
-fn short_name(name: &str) -> String {
+pub(crate) fn short_name(name: &str) -> String {
     let parts: Vec<&str> = name.rsplitn(4, '.').collect();
     match parts.as_slice() {
         [name, _version, group, ..] => format!("{group}.{name}"),

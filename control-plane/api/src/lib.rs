@@ -26,6 +26,7 @@ pub mod status;
 pub mod strategy;
 pub mod syntax;
 pub mod table;
+pub mod validate;
 
 /// An object in flight: a JSON tree, guided by its kind's schema.
 pub type Object = serde_json::Value;

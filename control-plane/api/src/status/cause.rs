@@ -95,8 +95,6 @@ impl FieldError {
         value: impl Into<Value>,
         known: &[&str],
     ) -> Self {
-        let mut known = known.to_vec();
-        known.sort_unstable();
         let known: Vec<String> = known.iter().map(|value| format!("{value:?}")).collect();
         let detail = if known.is_empty() {
             String::new()
