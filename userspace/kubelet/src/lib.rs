@@ -36,6 +36,7 @@ mod quantity;
 mod resources;
 mod role;
 mod run;
+mod server;
 mod spec;
 mod start;
 mod status;

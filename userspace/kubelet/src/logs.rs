@@ -1,3 +1,4 @@
 //! Containers' logs, in the format that runtimes write.
 
 pub(crate) mod line;
+pub(crate) mod reader;

@@ -19,7 +19,7 @@ use crate::kubelet::Kubelet;
 use crate::machine::Machine;
 use crate::objects::Objects;
 use crate::tokens::Tokens;
-use crate::{node, pods};
+use crate::{node, pods, server};
 
 /// Runs a node's kubelet until `shutdown`. Pods go on running after it.
 ///
@@ -64,8 +64,13 @@ pub async fn run(
     });
     let known = Arc::new(parking_lot::RwLock::new(HashMap::new()));
     let node = tokio::spawn(node::run(kubelet.clone(), shutdown.clone()));
-    pods::run(kubelet, known, shutdown).await;
-    node.await.context("the task that keeps the node's object died")
+    let pods = tokio::spawn(pods::run(kubelet.clone(), known.clone(), shutdown.clone()));
+    // A server that cannot listen ends the kubelet; whatever ends it ends the rest as well.
+    let served = server::run(kubelet, known, shutdown.clone()).await;
+    shutdown.cancel();
+    node.await.context("the task that keeps the node's object died")?;
+    pods.await.context("the task that watches pods died")?;
+    served
 }
 
 /// The runtime's name, once it answers; none if the kubelet is stopped before.
