@@ -68,10 +68,10 @@ impl Outbox {
         match effect {
             Effect::Bind { pod, node, supplies } => self.bind(&pod, &node, &supplies).await,
             Effect::Report { pod, message, nominated } => {
-                self.report(&pod, &message, nominated).await
+                self.report(&pod, &message, nominated).await;
             }
             Effect::Evict { victim, preemptor, node } => {
-                self.evict(&victim, &preemptor, &node).await
+                self.evict(&victim, &preemptor, &node).await;
             }
             Effect::ClearNomination(pod) => {
                 log(

@@ -88,7 +88,7 @@ fn take(scheduler: &mut Scheduler, batch: &mut Vec<Notice>) -> usize {
     let mut listed = 0;
     for notice in batch.drain(..) {
         match notice {
-            Notice::Set(object) => scheduler.set(object, now),
+            Notice::Set(object) => scheduler.set(*object, now),
             Notice::Gone(gone) => scheduler.remove(gone, now),
             Notice::Listed => listed += 1,
         }

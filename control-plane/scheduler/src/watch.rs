@@ -33,7 +33,7 @@ pub(crate) const KINDS: usize = 10;
 #[derive(Debug)]
 pub(crate) enum Notice {
     /// An object came or changed.
-    Set(Object),
+    Set(Box<Object>),
     /// An object is gone.
     Gone(Gone),
     /// All objects of one more kind are known.
@@ -184,8 +184,8 @@ async fn forward<K: Watched>(
                 if let Some(listing) = &mut listing {
                     listing.insert(key(&object), gone.clone());
                 }
-                out.extend(replaced(&mut known, &object, gone));
-                out.push(Notice::Set(object.object()));
+                out.extend(replaced(&mut known, &object, &gone));
+                out.push(Notice::Set(Box::new(object.object())));
             }
             Ok(Event::InitDone) => {
                 let now = listing.take().unwrap_or_default();
@@ -197,8 +197,8 @@ async fn forward<K: Watched>(
                 }
             }
             Ok(Event::Apply(object)) => {
-                out.extend(replaced(&mut known, &object, object.gone()));
-                out.push(Notice::Set(object.object()));
+                out.extend(replaced(&mut known, &object, &object.gone()));
+                out.push(Notice::Set(Box::new(object.object())));
             }
             Ok(Event::Delete(object)) => {
                 known.remove(&key(&object));
@@ -218,9 +218,9 @@ fn key<K: Watched>(object: &K) -> (Option<String>, String) {
     (object.namespace(), object.name_any())
 }
 
-fn replaced<K: Watched>(known: &mut Known, object: &K, gone: Gone) -> Option<Notice> {
+fn replaced<K: Watched>(known: &mut Known, object: &K, gone: &Gone) -> Option<Notice> {
     let earlier = known.insert(key(object), gone.clone())?;
-    (earlier != gone).then_some(Notice::Gone(earlier))
+    (earlier != *gone).then_some(Notice::Gone(earlier))
 }
 
 #[cfg(test)]
@@ -246,7 +246,10 @@ mod tests {
         let mut told = Vec::new();
         while let Some(notice) = receiver.recv().await {
             told.push(match notice {
-                Notice::Set(Object::Pod(pod)) => format!("set {}", pod.uid),
+                Notice::Set(object) => match *object {
+                    Object::Pod(pod) => format!("set {}", pod.uid),
+                    other => panic!("{other:?}"),
+                },
                 Notice::Gone(Gone::Pod(uid)) => format!("gone {uid}"),
                 Notice::Listed => "listed".into(),
                 other => panic!("{other:?}"),
