@@ -27,6 +27,8 @@ pub struct Config {
     pub flags: u32,
     /// The kernel's tick rate; filled by the loader.
     pub ticks_per_s: u32,
+    /// Seed of the hashes that choose slots and ports; filled by the loader, kept over restarts.
+    pub hash_seed: u32,
 }
 
 /// The node, in one address family. Zero masks mean "no such range".
@@ -74,5 +76,5 @@ const _: () = {
     assert!(size_of::<FamilyConfig<V4>>() == 28);
     assert!(size_of::<FamilyConfig<V6>>() == 112);
     assert!(size_of::<PortRange>() == 4);
-    assert!(size_of::<Config>() == 172);
+    assert!(size_of::<Config>() == 176);
 };

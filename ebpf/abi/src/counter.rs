@@ -18,10 +18,10 @@ const PER_HOOK: u32 = 32;
 /// Entries of the table.
 pub const COUNTERS: u32 = Hook::ALL.len() as u32 * PER_HOOK;
 
-/// Index of the counter for `reason` at `hook`.
+/// Index of the counter at `hook` for the [`Reason`] with this number.
 #[inline(always)]
-pub const fn counter_index(hook: Hook, reason: Reason) -> u32 {
-    hook as u32 * PER_HOOK + reason as u32
+pub const fn counter_index(hook: Hook, reason: u32) -> u32 {
+    hook as u32 * PER_HOOK + reason
 }
 
 const _: () = {

@@ -20,8 +20,8 @@ pub struct Endpoint {
     pub flags: u32,
     /// Number of the pod's labels for policy; 0: none.
     pub identity: u32,
-    /// Set to 1 by programs once a packet of this endpoint was translated on its way, so that packets
-    /// of all others need no flow look-up. User space writes 0 and never reads it.
+    /// Bits of [`endpoint_translated`]: set by programs when they open a translated flow of this
+    /// endpoint, so that packets of all others need no flow look-up. User space writes 0.
     pub translated: u32,
     /// Hardware address of the pod's own device.
     pub mac: [u8; 6],
@@ -37,6 +37,14 @@ pub mod endpoint_flags {
     pub const POD: u32 = 1 << 0;
     /// The node itself: packets go to its stack.
     pub const HOST: u32 = 1 << 1;
+}
+
+/// Bits of [`Endpoint::translated`].
+pub mod endpoint_translated {
+    /// Packets from the endpoint may belong to a flow.
+    pub const FROM: u32 = 1 << 0;
+    /// Packets to the endpoint may belong to a flow.
+    pub const TO: u32 = 1 << 1;
 }
 
 const _: () = {

@@ -25,7 +25,9 @@ pub struct Event {
     /// A number of [`crate::Hook`].
     pub hook: u8,
     /// Zero.
-    pub pad: [u8; 3],
+    pub pad: u8,
+    /// Zero.
+    pub pad16: u16,
     /// Device the packet came in by.
     pub ifindex: u32,
     /// Bytes of the packet.

@@ -19,7 +19,9 @@ pub struct FlowKey<F: Family> {
     /// A number of [`crate::proto`].
     pub proto: u8,
     /// Zero.
-    pub pad: [u8; 3],
+    pub pad: u8,
+    /// Zero.
+    pub pad16: u16,
 }
 
 /// What becomes of packets with that tuple. The other direction has an entry of its own; its key is

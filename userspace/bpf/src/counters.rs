@@ -34,7 +34,7 @@ impl Counters {
 
     /// Packets and bytes that `hook` counted under `reason`.
     pub fn get(&self, hook: Hook, reason: Reason) -> Result<Counter> {
-        let index = counter_index(hook, reason);
+        let index = counter_index(hook, reason as u32);
         let values: Vec<Counter> = sys::lookup_per_cpu(self.fd.as_fd(), index, self.cpus)
             .map_err(|source| Error::Table { action: "read", table: NAME, source })?;
         Ok(values.iter().fold(Counter::default(), |sum, value| Counter {

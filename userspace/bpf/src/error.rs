@@ -50,7 +50,7 @@ pub enum Error {
     )]
     Layout {
         /// The table's name.
-        table: &'static str,
+        table: String,
         /// What differs.
         field: &'static str,
         /// As pinned.

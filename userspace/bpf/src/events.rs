@@ -33,7 +33,7 @@ impl Events {
     }
 
     /// The next event, if one waits.
-    pub fn next(&mut self) -> Option<Event> {
+    pub fn take(&mut self) -> Option<Event> {
         self.0.next().and_then(|bytes| Event::from_prefix(&bytes))
     }
 }

@@ -3,20 +3,35 @@
 //! [`Tables`] is the contract with everybody who writes or reads the kernel's tables: the agent, the
 //! CNI plugin (a process of its own that loads nothing) and the tools.
 
+mod clock;
 mod counters;
+mod datapath;
 mod error;
 mod events;
+mod links;
 mod mapped;
+mod object;
 mod pin;
+mod program;
 mod record;
+mod sizes;
+mod sweep;
 mod sys;
 mod table;
 mod tables;
+mod test_run;
 
+pub use clock::Clock;
 pub use counters::Counters;
+pub use datapath::Datapath;
 pub use error::{Error, Result};
 pub use events::Events;
+pub use links::{Attachment, Links};
 pub use mapped::{Mapped, Slots};
+pub use program::{Kind, Program};
 pub use record::Record;
+pub use sizes::Sizes;
+pub use sweep::{Swept, Timeouts};
 pub use table::Table;
 pub use tables::{FamilyTables, Tables};
+pub use test_run::{Outcome, TestRun, trivial_ns};

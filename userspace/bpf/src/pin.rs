@@ -9,7 +9,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -60,8 +60,8 @@ pub(crate) fn open_map(
         [("a key of", info.key_size, key_bytes), ("a value of", info.value_size, value_bytes)];
     for (field, found, expected) in fields {
         if found as usize != expected {
-            let expected = expected as u32;
-            return Err(Error::Layout { table: name, field, found, expected, path });
+            let (table, expected) = (name.to_owned(), expected as u32);
+            return Err(Error::Layout { table, field, found, expected, path });
         }
     }
     Ok((fd, info))
@@ -69,13 +69,13 @@ pub(crate) fn open_map(
 
 /// Pins `object` at `path` in the place of what is there, in one step: whoever opens the path finds
 /// the old object or the new one.
-pub(crate) fn replace(object: &OwnedFd, path: &Path) -> Result<()> {
+pub(crate) fn replace(object: BorrowedFd<'_>, path: &Path) -> Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push("_new");
     let fresh = PathBuf::from(fresh);
     let error = |action| move |source| Error::Pin { action, path: path.to_path_buf(), source };
     remove(&fresh)?;
-    sys::obj_pin(object.as_fd(), &fresh).map_err(error("pin"))?;
+    sys::obj_pin(object, &fresh).map_err(error("pin"))?;
     std::fs::rename(&fresh, path).map_err(error("replace"))
 }
 
@@ -86,4 +86,9 @@ pub(crate) fn remove(path: &Path) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(Error::Pin { action: "remove", path: path.to_path_buf(), source }),
     }
+}
+
+/// A name as a pin can have it: the kernel allows no dot.
+pub(crate) fn name(name: &str) -> String {
+    name.replace('.', "_")
 }

@@ -19,6 +19,7 @@ const MAP_LOOKUP_ELEM: i64 = 1;
 const MAP_UPDATE_ELEM: i64 = 2;
 const MAP_DELETE_ELEM: i64 = 3;
 const MAP_GET_NEXT_KEY: i64 = 4;
+const PROG_LOAD: i64 = 5;
 const OBJ_PIN: i64 = 6;
 const OBJ_GET: i64 = 7;
 const PROG_TEST_RUN: i64 = 10;
@@ -35,13 +36,11 @@ pub(crate) const HASHES: [u32; 4] = [1, 5, 9, 10];
 
 /// Whether an update may create, replace or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Update {
+pub(crate) enum Update {
     /// Create or replace.
     Any = 0,
     /// Create only.
     Create = 1,
-    /// Replace only.
-    Replace = 2,
 }
 
 #[repr(C)]
@@ -123,6 +122,44 @@ struct TestRunAttr {
     cpu: u32,
     batch_size: u32,
     pad: u32,
+}
+
+/// The kernel's `bpf_attr` for loading, up to the field that matters here.
+#[repr(C)]
+#[derive(Default)]
+struct LoadAttr {
+    kind: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+    rest: [u64; 8],
+}
+
+/// One instruction.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Instruction {
+    opcode: u8,
+    registers: u8,
+    offset: i16,
+    immediate: i32,
+}
+
+impl Instruction {
+    /// Calls a helper.
+    pub(crate) const fn call(helper: i32) -> Self {
+        Self { opcode: 0x85, registers: 0, offset: 0, immediate: helper }
+    }
+
+    /// Sets the register that holds the result.
+    pub(crate) const fn result(value: i32) -> Self {
+        Self { opcode: 0xb7, registers: 0, offset: 0, immediate: value }
+    }
+
+    /// Ends the program.
+    pub(crate) const fn exit() -> Self {
+        Self { opcode: 0x95, registers: 0, offset: 0, immediate: 0 }
+    }
 }
 
 /// One bpf(2) call; `T` is the part of the kernel's union that `command` reads.
@@ -408,4 +445,30 @@ pub(crate) fn test_run(
         duration_ns: attr.duration,
         data_len: attr.data_size_out as usize,
     })
+}
+
+/// Loads an XDP program from its instructions.
+pub(crate) fn load_xdp(program: &[Instruction]) -> io::Result<OwnedFd> {
+    const XDP: u32 = 6;
+    let license = c"Dual MIT/GPL";
+    let mut attr = LoadAttr {
+        kind: XDP,
+        instruction_count: program.len() as u32,
+        instructions: program.as_ptr().expose_provenance() as u64,
+        license: license.as_ptr().expose_provenance() as u64,
+        ..LoadAttr::default()
+    };
+    bpf(PROG_LOAD, &mut attr).map(own)
+}
+
+/// The magic number of the file system that `path` is on.
+pub(crate) fn file_system(path: &Path) -> io::Result<i64> {
+    let path = c_path(path)?;
+    // SAFETY: all zero is a value of this plain type.
+    let mut about: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers live over the call.
+    match unsafe { libc::statfs(path.as_ptr(), &raw mut about) } {
+        0 => Ok(about.f_type),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

@@ -87,22 +87,31 @@ impl<K: Record, V: Record> Table<K, V> {
     /// All entries as they are now. An entry that programs change meanwhile may be missed or, after a
     /// removal elsewhere, come twice.
     pub fn entries(&self) -> Result<Vec<(K, V)>> {
-        if self.is_hash {
-            self.entries_by_batch().map_err(|error| self.error("read", error))
-        } else {
-            self.entries_by_key()
-        }
+        let mut entries = Vec::new();
+        self.visit(|batch| entries.extend_from_slice(batch))?;
+        Ok(entries)
     }
 
-    fn entries_by_batch(&self) -> io::Result<Vec<(K, V)>> {
-        let (mut entries, mut cursor, mut room) = (Vec::new(), None, BATCH);
+    /// As [`Table::entries`], but a batch at a time, for tables that may be large.
+    pub fn visit(&self, mut visitor: impl FnMut(&[(K, V)])) -> Result<()> {
+        if !self.is_hash {
+            visitor(&self.entries_by_key()?);
+            return Ok(());
+        }
+        let (mut batch, mut cursor, mut room) = (Vec::new(), None, BATCH);
         loop {
-            match sys::lookup_batch(self.fd.as_fd(), cursor, room, &mut entries) {
-                Ok(None) => return Ok(entries),
-                Ok(next) => cursor = next,
+            batch.clear();
+            match sys::lookup_batch(self.fd.as_fd(), cursor, room, &mut batch) {
+                Ok(next) => {
+                    visitor(&batch);
+                    if next.is_none() {
+                        return Ok(());
+                    }
+                    cursor = next;
+                }
                 // A bucket holds more than there was room for.
                 Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => room *= 2,
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.error("read", error)),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! All tables of a node, opened from its pin folder: what the agent writes, the CNI plugin adds to and
 //! the tools read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use skep_abi::{
     AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Family, Flow, FlowKey,
@@ -10,7 +10,7 @@ use skep_abi::{
 
 use crate::{
     counters::Counters,
-    error::Result,
+    error::{Error, Result},
     events::Events,
     mapped::{Mapped, Slots},
     pin,
@@ -107,7 +107,7 @@ pub struct Tables {
     /// Packets and bytes by hook and reason.
     pub counters: Counters,
     config: Table<u32, Config>,
-    maps_dir: std::path::PathBuf,
+    maps_dir: PathBuf,
 }
 
 impl Tables {
@@ -134,13 +134,22 @@ impl Tables {
         Ok(self.config.get(&0)?.unwrap_or_default())
     }
 
-    /// Tells the programs about their node. The tick rate is kept as the loader measured it.
-    pub fn set_config(&self, config: &Config) -> Result<()> {
-        let ticks_per_s = self.config()?.ticks_per_s;
-        self.config.insert(&0, &Config { ticks_per_s, ..*config })
+    /// Changes what the programs know of their node. Processes and threads that do so at the same time
+    /// wait for each other; what the loader fills in (tick rate, seed) is kept.
+    pub fn update_config(&self, change: impl FnOnce(&mut Config)) -> Result<()> {
+        let error = |source| Error::Pin { action: "lock", path: self.maps_dir.clone(), source };
+        let lock = std::fs::File::open(&self.maps_dir).map_err(error)?;
+        lock.lock().map_err(error)?;
+        let old = self.config()?;
+        let mut config = old;
+        change(&mut config);
+        self.config.insert(
+            &0,
+            &Config { ticks_per_s: old.ticks_per_s, hash_seed: old.hash_seed, ..config },
+        )
     }
 
-    /// Writes the configuration including the tick rate.
+    /// Writes the configuration including what the loader fills in.
     pub(crate) fn set_whole_config(&self, config: &Config) -> Result<()> {
         self.config.insert(&0, config)
     }

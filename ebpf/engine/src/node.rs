@@ -1,0 +1,135 @@
+//! The hooks on the node's devices and on the overlay device.
+
+use skep_abi::{Config, Reason, Service, config_flags, endpoint_translated, proto, scope};
+use skep_packet::{Headers, Packet, parse};
+
+use crate::{
+    FlowTable, Ingress, Net, Tables, Verdict,
+    follow::{follow_known, open_service},
+    net::{is_in, is_port_in},
+    pod::restore_source,
+    route::{self, Place},
+    service,
+    verdict::Context,
+};
+
+/// A packet that came in by a device of the node or by the overlay, at XDP or TCX ingress: known
+/// connections, pods, and what is none of the datapath's business.
+#[inline(always)]
+pub fn from_node<F: Net, T: Tables<F>>(
+    packet: &mut impl Packet,
+    tables: &T,
+    at: Ingress,
+) -> Verdict {
+    let Some(config) = tables.config() else {
+        return Verdict::pass(Reason::NotConfigured);
+    };
+    let net = F::config(&config);
+    let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
+    let headers = &headers;
+    if net.node == F::Addr::default() || F::is_link_scope(&headers.dst) {
+        return Verdict::PASS;
+    }
+    let context = &Context { at, config: &config };
+    let mut table = FlowTable::Flows;
+    let mut pod = 0;
+    if is_in::<F>(&headers.dst, &net.cluster, &net.cluster_mask) {
+        let Some(endpoint) = tables.endpoint(&headers.dst) else {
+            return Verdict::PASS;
+        };
+        pod = endpoint.ifindex;
+        if pod == 0 || headers.ttl <= 1 {
+            return Verdict::PASS;
+        }
+        if endpoint.translated & endpoint_translated::TO == 0 || !headers.is_translatable() {
+            return into_pod(packet, headers, pod, at);
+        }
+    } else if !headers.is_translatable() || is_overlay(headers, &config) {
+        return Verdict::PASS;
+    } else if headers.dst == net.node {
+        // Most of what comes to the node's own address is the host's: ask for a Service before a flow
+        // there, unless the port tells, and for a flow first everywhere else.
+        if is_port_in(headers.dport_be, config.snat_ports) {
+            table = FlowTable::Snat;
+        } else if !is_port_in(headers.dport_be, config.node_ports) && !is_service(tables, headers) {
+            return Verdict::PASS;
+        }
+    }
+    if let Some(verdict) = follow_known(packet, tables, headers, table, context) {
+        return verdict;
+    }
+    if pod != 0 {
+        return into_pod(packet, headers, pod, at);
+    }
+    if is_service(tables, headers) {
+        return Verdict::OPEN;
+    }
+    let unassigned = is_in::<F>(&headers.dst, &net.services, &net.services_mask);
+    if unassigned { Verdict::drop(Reason::UnknownService) } else { Verdict::PASS }
+}
+
+/// What [`from_node`] left: new connections to a Service.
+#[inline(always)]
+pub fn open_from_node<F: Net, T: Tables<F>>(
+    packet: &mut impl Packet,
+    tables: &T,
+    at: Ingress,
+) -> Verdict {
+    let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
+    let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
+    let (headers, context) = (&headers, &Context { at, config: &config });
+    match lookup(tables, headers) {
+        Some(service) => open_service(packet, tables, headers, &service, context),
+        None => Verdict::PASS,
+    }
+}
+
+/// Whether the packet goes to a front end.
+#[inline(always)]
+fn is_service<F: Net, T: Tables<F>>(tables: &T, headers: &Headers<F>) -> bool {
+    lookup(tables, headers).is_some()
+}
+
+#[inline(always)]
+fn lookup<F: Net, T: Tables<F>>(tables: &T, headers: &Headers<F>) -> Option<T::Ref<Service>> {
+    let (port_be, proto) = (headers.dport_be, headers.proto);
+    service::lookup(tables, &headers.dst, port_be, proto, scope::EXTERNAL)
+}
+
+/// Into a pod of this node, from the hooks that reach there. XDP does not; the hook behind it does.
+#[inline(always)]
+fn into_pod<F: Net>(
+    packet: &mut impl Packet,
+    headers: &Headers<F>,
+    ifindex: u32,
+    at: Ingress,
+) -> Verdict {
+    if at.can_encapsulate() {
+        route::send(packet, headers, Place::Pod(ifindex), 0)
+    } else {
+        Verdict::PASS
+    }
+}
+
+/// Whether the packet is another node's encapsulated one.
+#[inline(always)]
+fn is_overlay<F: Net>(headers: &Headers<F>, config: &Config) -> bool {
+    headers.proto == proto::UDP
+        && config.overlay_port != 0
+        && u32::from(u16::from_be(headers.dport_be)) == config.overlay_port
+}
+
+/// A packet that the node's stack sends out of one of its devices: a reply of a Service's backend in
+/// the host network goes back under the Service's address.
+#[inline(always)]
+pub fn to_node<F: Net, T: Tables<F>>(packet: &mut impl Packet, tables: &T) -> Verdict {
+    let Some(config) = tables.config() else { return Verdict::PASS };
+    if config.flags & config_flags::HOST_BACKENDS == 0 {
+        return Verdict::PASS;
+    }
+    let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
+    if headers.src != F::config(&config).node {
+        return Verdict::PASS;
+    }
+    restore_source(packet, tables, &headers)
+}

@@ -1,0 +1,144 @@
+//! The hooks on the host side of a pod's veth pair.
+
+use skep_abi::{Reason, config_flags, endpoint_flags, endpoint_translated, scope};
+use skep_packet::{Headers, Kind, Packet, Rewrite, parse, rewrite};
+
+use crate::{
+    FlowTable, Ingress, Net, Tables, Verdict,
+    flow::{self, find},
+    follow::{follow_known, open_masquerade, open_service},
+    net::{is_in, is_port_in},
+    route::{self, Place},
+    service,
+    verdict::Context,
+};
+
+/// A packet that a pod sent, at the ingress of the host side of its veth pair: known connections, and
+/// addresses that need no translation.
+#[inline(always)]
+pub fn from_pod<F: Net, T: Tables<F>>(
+    packet: &mut impl Packet,
+    tables: &T,
+    at: Ingress,
+) -> Verdict {
+    let Some(config) = tables.config() else {
+        return Verdict::pass(Reason::NotConfigured);
+    };
+    let Some(headers) = parse::<F>(packet) else {
+        return Verdict::drop(Reason::Malformed);
+    };
+    let headers = &headers;
+    // Neighbour discovery, multicast and the gateway's own address are between pod and node.
+    if F::is_link_scope(&headers.dst) || F::is_link_scope(&headers.src) {
+        return Verdict::PASS;
+    }
+    let Some(own) = tables.endpoint(&headers.src) else {
+        return Verdict::drop(Reason::SpoofedSource);
+    };
+    if own.ifindex != at.ifindex {
+        return Verdict::drop(Reason::SpoofedSource);
+    }
+    let net = F::config(&config);
+    if own.translated & endpoint_translated::FROM != 0 && headers.is_translatable() {
+        // A pod that reached itself through its Service answers the node's address.
+        let to_snat = headers.dst == net.node && is_port_in(headers.dport_be, config.snat_ports);
+        let table = if to_snat { FlowTable::Snat } else { FlowTable::Flows };
+        let context = &Context { at, config: &config };
+        if let Some(verdict) = follow_known(packet, tables, headers, table, context) {
+            return verdict;
+        }
+    }
+    if !is_in::<F>(&headers.dst, &net.cluster, &net.cluster_mask) {
+        return Verdict::OPEN;
+    }
+    let place = route::locate(tables, &headers.dst);
+    match place {
+        Place::World => Verdict::PASS,
+        // The stack answers packets whose time is over.
+        _ if headers.ttl <= 1 => Verdict::PASS,
+        _ => route::send(packet, headers, place, config.uplink_ifindex),
+    }
+}
+
+/// What [`from_pod`] left: Services, the nodes, the world.
+#[inline(always)]
+pub fn open_from_pod<F: Net, T: Tables<F>>(
+    packet: &mut impl Packet,
+    tables: &T,
+    at: Ingress,
+) -> Verdict {
+    let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
+    let Some(headers) = parse::<F>(packet) else { return Verdict::drop(Reason::Malformed) };
+    let (headers, net) = (&headers, F::config(&config));
+    let unassigned = is_in::<F>(&headers.dst, &net.services, &net.services_mask);
+    if unassigned && headers.kind == Kind::Fragment {
+        return Verdict::drop(Reason::Fragment);
+    }
+    let (port_be, proto) = (headers.dport_be, headers.proto);
+    if let Some(service) = service::lookup(tables, &headers.dst, port_be, proto, scope::INTERNAL) {
+        let context = &Context { at, config: &config };
+        return open_service(packet, tables, headers, &service, context);
+    }
+    if unassigned {
+        return service::unknown(tables, &headers.dst, scope::INTERNAL);
+    }
+    let place = route::locate(tables, &headers.dst);
+    if headers.ttl <= 1 || matches!(place, Place::Stack) {
+        return Verdict::PASS;
+    }
+    if !matches!(place, Place::World) {
+        return route::send(packet, headers, place, config.uplink_ifindex);
+    }
+    if config.flags & config_flags::MASQUERADE == 0 {
+        return Verdict::PASS;
+    }
+    // Only what opens a connection is given a flow: an answer to one that came in untranslated has
+    // none and needs none.
+    if headers.opens() {
+        return open_masquerade(packet, tables, headers, &config);
+    }
+    match headers.kind {
+        Kind::Fragment => Verdict::drop(Reason::Fragment),
+        _ => Verdict::PASS,
+    }
+}
+
+/// A packet that the node's stack sends to a pod, at the egress of the host side of its veth pair.
+#[inline(always)]
+pub fn to_pod<F: Net, T: Tables<F>>(packet: &mut impl Packet, tables: &T) -> Verdict {
+    let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
+    let Some(endpoint) = tables.endpoint(&headers.dst) else { return Verdict::PASS };
+    let translated = endpoint.flags & endpoint_flags::POD != 0
+        && endpoint.translated & endpoint_translated::TO != 0;
+    if !translated {
+        return Verdict::PASS;
+    }
+    restore_source(packet, tables, &headers)
+}
+
+/// Gives a reply from the node's own stack the address that its client used.
+#[inline(always)]
+pub(crate) fn restore_source<F: Net, T: Tables<F>>(
+    packet: &mut impl Packet,
+    tables: &T,
+    headers: &Headers<F>,
+) -> Verdict {
+    if !headers.is_translatable() {
+        return Verdict::PASS;
+    }
+    let key = flow::key_of(headers);
+    let seen = flow::seen(headers, packet.len(), tables.now_ticks());
+    let Some(flow) = find(tables, FlowTable::Flows, headers, &key, &seen) else {
+        return Verdict::PASS;
+    };
+    let to = Rewrite {
+        src: &flow.src,
+        dst: &flow.dst,
+        sport_be: flow.sport_be,
+        dport_be: flow.dport_be,
+    };
+    match rewrite(packet, headers, &to) {
+        Some(()) => Verdict::pass(Reason::Forwarded),
+        None => Verdict::drop(Reason::Malformed),
+    }
+}

@@ -1,0 +1,79 @@
+//! What the engine asks of its tables: each method is at most one map operation in the kernel.
+
+use core::ops::Deref;
+
+use skep_abi::{
+    AffinityKey, AffinityValue, Backend, Config, Endpoint, Family, Flow, FlowKey, Node, Peer,
+    Service, ServiceKey, SocketKey, SocketPeer,
+};
+
+/// Which table of flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FlowTable {
+    /// Established.
+    Flows,
+    /// Not answered yet.
+    Embryos,
+    /// Replies to translated sources.
+    Snat,
+}
+
+/// What a packet adds to its flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Now.
+    pub ticks: u64,
+    /// Bytes of the packet.
+    pub bytes: u32,
+    /// Bits of [`skep_abi::flow_state`] to set.
+    pub state: u32,
+}
+
+/// The tables of one address family, and the clock.
+pub trait Tables<F: Family> {
+    /// An entry while it is looked at: a pointer into the map in the kernel, a copy on the host.
+    type Ref<T: Copy + 'static>: Deref<Target = T>;
+
+    /// What is known of the node.
+    fn config(&self) -> Option<Self::Ref<Config>>;
+    /// The front end under `key`.
+    fn service(&self, key: &ServiceKey<F>) -> Option<Self::Ref<Service>>;
+    /// The backend id in slot `index`.
+    fn slot(&self, index: u32) -> Option<u32>;
+    /// The backend with this id.
+    fn backend(&self, id: u32) -> Option<Self::Ref<Backend<F>>>;
+    /// The backend a client is bound to.
+    fn affinity(&self, key: &AffinityKey<F>) -> Option<Self::Ref<AffinityValue>>;
+    /// Binds a client to a backend. An LRU table: never full.
+    fn bind(&self, key: &AffinityKey<F>, value: &AffinityValue);
+
+    /// The flow under `key`, with `seen` added to it in place.
+    fn flow(&self, table: FlowTable, key: &FlowKey<F>, seen: &Seen) -> Option<Self::Ref<Flow<F>>>;
+    /// Sets bits of the flow's state, if it is there.
+    fn set_flow_state(&self, table: FlowTable, key: &FlowKey<F>, state: u32);
+    /// Whether there is a flow under `key`.
+    fn has_flow(&self, table: FlowTable, key: &FlowKey<F>) -> bool;
+    /// Writes a flow, over one that may be there; false when the table is full.
+    fn put_flow(&self, table: FlowTable, key: &FlowKey<F>, flow: &Flow<F>) -> bool;
+    /// Adds a flow; false when there is one under this key or the table is full.
+    fn add_flow(&self, table: FlowTable, key: &FlowKey<F>, flow: &Flow<F>) -> bool;
+    /// Removes a flow, if it is there.
+    fn remove_flow(&self, table: FlowTable, key: &FlowKey<F>);
+
+    /// The endpoint with this address.
+    fn endpoint(&self, addr: &F::Addr) -> Option<Self::Ref<Endpoint>>;
+    /// Sets bits of [`skep_abi::Endpoint::translated`], if the endpoint is there.
+    fn mark_translated(&self, addr: &F::Addr, bits: u32);
+    /// The longest prefix that holds this address.
+    fn node(&self, addr: &F::Addr) -> Option<Self::Ref<Node>>;
+    /// The node with this index.
+    fn peer(&self, index: u32) -> Option<Self::Ref<Peer>>;
+
+    /// What a socket believes to talk to.
+    fn socket(&self, key: &SocketKey<F>) -> Option<Self::Ref<SocketPeer<F>>>;
+    /// Notes what a socket believes to talk to. An LRU table: never full.
+    fn note_socket(&self, key: &SocketKey<F>, peer: &SocketPeer<F>);
+
+    /// The clock, in ticks.
+    fn now_ticks(&self) -> u64;
+}

@@ -1,0 +1,176 @@
+//! What is to become of a packet; the programs turn it into helper calls.
+
+use skep_abi::{Config, Hook, Reason};
+
+/// Where a packet came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ingress {
+    /// The device.
+    pub ifindex: u32,
+    /// The hook.
+    pub hook: Hook,
+}
+
+impl Ingress {
+    /// Whether the hook can put a packet into the overlay. XDP cannot: it leaves such packets, before
+    /// it changes them, to the hook behind it.
+    #[inline(always)]
+    pub(crate) fn can_encapsulate(self) -> bool {
+        !matches!(self.hook, Hook::Xdp)
+    }
+
+    /// The device that replies have to leave by; 0 when routes decide (pods, the overlay).
+    #[inline(always)]
+    pub(crate) fn return_ifindex(self) -> u32 {
+        if matches!(self.hook, Hook::Xdp | Hook::NodeIngress) { self.ifindex } else { 0 }
+    }
+}
+
+/// What the steps of one decision share: where the packet came in and what is known of the node.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) at: Ingress,
+    pub(crate) config: &'a Config,
+}
+
+/// What to do with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// To the node's stack, or on its way.
+    Pass,
+    /// Away with it.
+    Drop,
+    /// Turn it into its rejection ([`skep_packet::reject`]) and send that back out of the device it came
+    /// in by; drop it when it must not be answered.
+    Reject,
+    /// Into the pod behind the host-side device [`Verdict::argument`].
+    ToPod,
+    /// To the node with index [`Verdict::argument`] in `peers`.
+    ToPeer,
+    /// Out of device [`Verdict::argument`]; the kernel finds the next hop.
+    Out,
+    /// It opens a connection: ask the hook's `open_` function. What opens connections is a function of
+    /// its own, so that the kernel's verifier walks the two one after the other, not each path of one
+    /// with each path of the other.
+    Open,
+}
+
+/// An action and what it needs: a reason, a device or an index.
+///
+/// One word, every bit of it set, instead of an enum with data: of that the compiler leaves bits
+/// undefined that a variant does not use, and the verifier refuses to see them moved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Verdict(u64);
+
+impl Verdict {
+    /// Not the datapath's business.
+    pub const PASS: Self = Self::pass(Reason::Passed);
+    /// [`Action::Open`].
+    pub const OPEN: Self = Self::new(Action::Open, 0);
+
+    const fn new(action: Action, argument: u32) -> Self {
+        Self((action as u64) << 32 | argument as u64)
+    }
+
+    /// [`Action::Pass`], counted under `reason`.
+    pub const fn pass(reason: Reason) -> Self {
+        Self::new(Action::Pass, reason as u32)
+    }
+
+    /// [`Action::Drop`], counted under `reason`.
+    pub const fn drop(reason: Reason) -> Self {
+        Self::new(Action::Drop, reason as u32)
+    }
+
+    /// [`Action::Reject`], counted under `reason`.
+    pub const fn reject(reason: Reason) -> Self {
+        Self::new(Action::Reject, reason as u32)
+    }
+
+    /// [`Action::ToPod`].
+    pub const fn to_pod(ifindex: u32) -> Self {
+        Self::new(Action::ToPod, ifindex)
+    }
+
+    /// [`Action::ToPeer`].
+    pub const fn to_peer(index: u32) -> Self {
+        Self::new(Action::ToPeer, index)
+    }
+
+    /// [`Action::Out`].
+    pub const fn out(ifindex: u32) -> Self {
+        Self::new(Action::Out, ifindex)
+    }
+
+    /// What to do.
+    #[inline(always)]
+    pub const fn action(self) -> Action {
+        match self.0 >> 32 {
+            0 => Action::Pass,
+            1 => Action::Drop,
+            2 => Action::Reject,
+            3 => Action::ToPod,
+            4 => Action::ToPeer,
+            5 => Action::Out,
+            _ => Action::Open,
+        }
+    }
+
+    /// The device or index it needs, or the number of the reason.
+    #[inline(always)]
+    pub const fn argument(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The number of the reason to count it under.
+    #[inline(always)]
+    pub const fn reason_number(self) -> u32 {
+        match self.action() {
+            Action::Pass | Action::Drop | Action::Reject => self.argument(),
+            _ => Reason::Forwarded as u32,
+        }
+    }
+
+    /// The reason to count it under.
+    pub fn reason(self) -> Reason {
+        Reason::from_number(self.reason_number() as u8).unwrap_or(Reason::Forwarded)
+    }
+}
+
+impl core::fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:?}", self.action())?;
+        match self.action() {
+            Action::Pass | Action::Drop | Action::Reject => write!(f, "({})", self.reason().name()),
+            Action::Open => Ok(()),
+            _ => write!(f, "({})", self.argument()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_keeps_its_action_and_its_argument() {
+        let devices = [
+            (Verdict::to_pod(7), Action::ToPod, 7),
+            (Verdict::to_peer(u32::MAX), Action::ToPeer, u32::MAX),
+            (Verdict::out(1), Action::Out, 1),
+            (Verdict::OPEN, Action::Open, 0),
+        ];
+        for (verdict, action, argument) in devices {
+            assert_eq!((verdict.action(), verdict.argument()), (action, argument));
+            assert_eq!(verdict.reason(), Reason::Forwarded);
+        }
+        for &reason in Reason::ALL {
+            let verdicts = [Verdict::pass(reason), Verdict::drop(reason), Verdict::reject(reason)];
+            for (verdict, action) in
+                verdicts.into_iter().zip([Action::Pass, Action::Drop, Action::Reject])
+            {
+                assert_eq!((verdict.action(), verdict.reason()), (action, reason));
+            }
+        }
+    }
+}

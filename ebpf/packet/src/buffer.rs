@@ -1,0 +1,86 @@
+//! A packet as the datapath sees it: fields at offsets, a length, and checksums that the one who owns
+//! the buffer knows how to mend.
+
+/// What can be read from and written to a packet in one go: integers and words as they lie in memory.
+pub trait Field: Copy {
+    /// The value that the `size_of::<Self>()` bytes of `bytes` hold.
+    fn load(bytes: &[u8]) -> Self;
+    /// Puts the value into the `size_of::<Self>()` bytes of `bytes`.
+    fn store(self, bytes: &mut [u8]);
+}
+
+impl Field for u8 {
+    fn load(bytes: &[u8]) -> Self {
+        bytes[0]
+    }
+
+    fn store(self, bytes: &mut [u8]) {
+        bytes[0] = self;
+    }
+}
+
+/// Implements [`Field`] for integers of several bytes.
+macro_rules! integer_fields {
+    ($($integer:ty),*) => {$(
+        impl Field for $integer {
+            fn load(bytes: &[u8]) -> Self {
+                let mut own = [0; size_of::<$integer>()];
+                own.copy_from_slice(bytes);
+                <$integer>::from_ne_bytes(own)
+            }
+
+            fn store(self, bytes: &mut [u8]) {
+                bytes.copy_from_slice(&self.to_ne_bytes());
+            }
+        }
+    )*};
+}
+
+integer_fields!(u16, u32);
+
+impl<T: Field + Default, const N: usize> Field for [T; N] {
+    fn load(bytes: &[u8]) -> Self {
+        let mut values = [T::default(); N];
+        for (value, bytes) in values.iter_mut().zip(bytes.chunks_exact(size_of::<T>())) {
+            *value = T::load(bytes);
+        }
+        values
+    }
+
+    fn store(self, bytes: &mut [u8]) {
+        for (value, bytes) in self.into_iter().zip(bytes.chunks_exact_mut(size_of::<T>())) {
+            value.store(bytes);
+        }
+    }
+}
+
+/// A packet that begins with its Ethernet header. Every access is checked against its end.
+pub trait Packet {
+    /// Bytes in the packet, all of them, also those that cannot be reached by offsets.
+    fn len(&self) -> u32;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The field at `offset`; nothing when the packet ends before its end.
+    fn load<T: Field>(&self, offset: usize) -> Option<T>;
+
+    /// Puts `value` at `offset`; nothing when the packet ends before its end.
+    fn store<T: Field>(&mut self, offset: usize, value: T) -> Option<()>;
+
+    /// Mends the TCP, UDP or ICMP checksum at `offset` after fields were changed: `pseudo` is the
+    /// difference of what only the pseudo header covers (addresses), `own` of what the segment itself
+    /// holds (ports, identifiers). A UDP checksum of zero (`is_udp`) stays: there is none.
+    fn mend_checksum(
+        &mut self,
+        offset: usize,
+        pseudo: crate::checksum::Difference,
+        own: crate::checksum::Difference,
+        is_udp: bool,
+    ) -> Option<()>;
+
+    /// Makes the packet `len` bytes long: cuts its end or adds zeroes.
+    fn resize(&mut self, len: u32) -> Option<()>;
+}

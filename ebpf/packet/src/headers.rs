@@ -1,0 +1,244 @@
+//! Parsing: from bytes to the few facts the datapath decides by.
+
+use skep_abi::{Family, V4, V6, proto};
+
+use crate::{Field, Packet};
+
+/// Bytes of an Ethernet header.
+pub(crate) const ETHERNET: usize = 14;
+
+/// Values of the Ethernet type field, as they lie on the wire.
+pub mod ethertype {
+    /// IPv4.
+    pub const IPV4: u16 = 0x0800_u16.to_be();
+    /// IPv6.
+    pub const IPV6: u16 = 0x86dd_u16.to_be();
+}
+
+/// Bits of the TCP flags byte.
+pub mod tcp_flags {
+    /// No more data from the sender.
+    pub const FIN: u8 = 1 << 0;
+    /// Synchronize sequence numbers.
+    pub const SYN: u8 = 1 << 1;
+    /// Reset the connection.
+    pub const RST: u8 = 1 << 2;
+    /// The acknowledgment field counts.
+    pub const ACK: u8 = 1 << 4;
+}
+
+/// What follows the network header, as far as translation cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// TCP; [`Headers::tcp_flags`] is set.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP echo request: the identifier is the source port.
+    EchoRequest,
+    /// ICMP echo reply: the identifier is the destination port.
+    EchoReply,
+    /// An ICMP error: it quotes the packet it is about.
+    IcmpError,
+    /// A fragment that is not the first: no ports.
+    Fragment,
+    /// Anything else: routed, never translated.
+    Other,
+}
+
+/// The facts of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headers<F: Family> {
+    /// Source address.
+    pub src: F::Addr,
+    /// Destination address.
+    pub dst: F::Addr,
+    /// Source port, or identifier, or 0.
+    pub sport_be: u16,
+    /// Destination port, or identifier, or 0.
+    pub dport_be: u16,
+    /// Protocol number.
+    pub proto: u8,
+    /// Bits of [`tcp_flags`], or 0.
+    pub tcp_flags: u8,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// What the packet carries.
+    pub kind: Kind,
+    /// Offset of the transport header.
+    pub l4: usize,
+}
+
+/// Where a family's fields lie.
+pub trait Wire: Family<Addr: Field> {
+    /// Offset of the source address.
+    const SRC: usize;
+    /// Offset of the destination address.
+    const DST: usize;
+    /// Offset of the time to live.
+    const TTL: usize;
+    /// Bytes of a network header without options.
+    const HEADER: usize;
+    /// The protocol of its control messages.
+    const ICMP: u8;
+    /// Type of an echo request.
+    const ECHO_REQUEST: u8;
+    /// Type of an echo reply.
+    const ECHO_REPLY: u8;
+
+    /// The network header.
+    fn network(packet: &impl Packet) -> Option<Network>;
+    /// Whether an ICMP message of this type is an error.
+    fn is_icmp_error(kind: u8) -> bool;
+}
+
+/// What the two network headers say in their own ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    proto: u8,
+    ttl: u8,
+    l4: usize,
+    is_later_fragment: bool,
+}
+
+impl Wire for V4 {
+    const SRC: usize = ETHERNET + 12;
+    const DST: usize = ETHERNET + 16;
+    const TTL: usize = ETHERNET + 8;
+    const HEADER: usize = 20;
+    const ICMP: u8 = proto::ICMP;
+    const ECHO_REQUEST: u8 = 8;
+    const ECHO_REPLY: u8 = 0;
+
+    #[inline(always)]
+    fn network(packet: &impl Packet) -> Option<Network> {
+        let first: u8 = packet.load(ETHERNET)?;
+        // 4 in the upper half, and at least five words in the lower.
+        if !(0x45..0x50).contains(&first) {
+            return None;
+        }
+        let fragment: u16 = packet.load(ETHERNET + 6)?;
+        Some(Network {
+            proto: packet.load(ETHERNET + 9)?,
+            ttl: packet.load(Self::TTL)?,
+            l4: ETHERNET + ((first & 0xf) as usize) * 4,
+            is_later_fragment: fragment & 0x1fff_u16.to_be() != 0,
+        })
+    }
+
+    #[inline(always)]
+    fn is_icmp_error(kind: u8) -> bool {
+        matches!(kind, 3 | 11 | 12)
+    }
+}
+
+impl Wire for V6 {
+    const SRC: usize = ETHERNET + 8;
+    const DST: usize = ETHERNET + 24;
+    const TTL: usize = ETHERNET + 7;
+    const HEADER: usize = 40;
+    const ICMP: u8 = proto::ICMPV6;
+    const ECHO_REQUEST: u8 = 128;
+    const ECHO_REPLY: u8 = 129;
+
+    /// Packets with extension headers count as [`Kind::Other`]: routed, never translated.
+    #[inline(always)]
+    fn network(packet: &impl Packet) -> Option<Network> {
+        let first: u8 = packet.load(ETHERNET)?;
+        if first >> 4 != 6 {
+            return None;
+        }
+        Some(Network {
+            proto: packet.load(ETHERNET + 6)?,
+            ttl: packet.load(Self::TTL)?,
+            l4: ETHERNET + Self::HEADER,
+            is_later_fragment: false,
+        })
+    }
+
+    #[inline(always)]
+    fn is_icmp_error(kind: u8) -> bool {
+        matches!(kind, 1..=4)
+    }
+}
+
+/// The Ethernet type of the packet, as it lies on the wire.
+#[inline(always)]
+pub fn version(packet: &impl Packet) -> Option<u16> {
+    packet.load(12)
+}
+
+/// Parses a packet whose Ethernet type is the family's; nothing when it is cut short or its fields
+/// contradict each other.
+#[inline(always)]
+pub fn parse<F: Wire>(packet: &impl Packet) -> Option<Headers<F>> {
+    let network = F::network(packet)?;
+    let l4 = network.l4;
+    let mut headers = Headers {
+        src: packet.load(F::SRC)?,
+        dst: packet.load(F::DST)?,
+        sport_be: 0,
+        dport_be: 0,
+        proto: network.proto,
+        tcp_flags: 0,
+        ttl: network.ttl,
+        kind: Kind::Other,
+        l4,
+    };
+    if network.is_later_fragment {
+        headers.kind = Kind::Fragment;
+    } else if network.proto == proto::TCP {
+        let [sport, dport]: [u16; 2] = packet.load(l4)?;
+        (headers.sport_be, headers.dport_be) = (sport, dport);
+        headers.tcp_flags = packet.load(l4 + 13)?;
+        headers.kind = Kind::Tcp;
+    } else if network.proto == proto::UDP {
+        let [sport, dport, _, _]: [u16; 4] = packet.load(l4)?;
+        (headers.sport_be, headers.dport_be) = (sport, dport);
+        headers.kind = Kind::Udp;
+    } else if network.proto == F::ICMP {
+        let [kind, _]: [u8; 2] = packet.load(l4)?;
+        if kind == F::ECHO_REQUEST {
+            headers.sport_be = packet.load(l4 + 4)?;
+            headers.kind = Kind::EchoRequest;
+        } else if kind == F::ECHO_REPLY {
+            headers.dport_be = packet.load(l4 + 4)?;
+            headers.kind = Kind::EchoReply;
+        } else if F::is_icmp_error(kind) {
+            headers.kind = Kind::IcmpError;
+        }
+    }
+    Some(headers)
+}
+
+impl<F: Wire> Headers<F> {
+    /// Whether the packet has what a flow is known by.
+    #[inline(always)]
+    pub fn is_translatable(&self) -> bool {
+        matches!(self.kind, Kind::Tcp | Kind::Udp | Kind::EchoRequest | Kind::EchoReply)
+    }
+
+    /// Whether the packet may begin a connection.
+    #[inline(always)]
+    pub fn opens(&self) -> bool {
+        match self.kind {
+            Kind::Tcp => {
+                self.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST)
+                    == tcp_flags::SYN
+            }
+            Kind::Udp | Kind::EchoRequest => true,
+            _ => false,
+        }
+    }
+
+    /// Offset of the transport checksum.
+    #[inline(always)]
+    pub(crate) fn checksum(&self) -> usize {
+        self.l4
+            + match self.kind {
+                Kind::Tcp => 16,
+                Kind::Udp => 6,
+                _ => 2,
+            }
+    }
+}

@@ -1,0 +1,43 @@
+//! A packet in ordinary memory.
+
+use std::vec::Vec;
+
+use crate::{Field, Packet, checksum::Difference};
+
+/// A packet's bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostPacket(pub Vec<u8>);
+
+impl Packet for HostPacket {
+    fn len(&self) -> u32 {
+        self.0.len() as u32
+    }
+
+    fn load<T: Field>(&self, offset: usize) -> Option<T> {
+        self.0.get(offset..offset + size_of::<T>()).map(T::load)
+    }
+
+    fn store<T: Field>(&mut self, offset: usize, value: T) -> Option<()> {
+        self.0.get_mut(offset..offset + size_of::<T>()).map(|bytes| value.store(bytes))
+    }
+
+    fn mend_checksum(
+        &mut self,
+        offset: usize,
+        pseudo: Difference,
+        own: Difference,
+        is_udp: bool,
+    ) -> Option<()> {
+        let old: u16 = self.load(offset)?;
+        if is_udp && old == 0 {
+            return Some(());
+        }
+        let new = pseudo.and(own).apply(old);
+        self.store(offset, if is_udp && new == 0 { u16::MAX } else { new })
+    }
+
+    fn resize(&mut self, len: u32) -> Option<()> {
+        self.0.resize(len as usize, 0);
+        Some(())
+    }
+}

@@ -1,0 +1,72 @@
+//! The tables, under the names that people see in `bpftool map`. Sizes here are the smallest that work;
+//! the loader sets the node's.
+
+use aya_ebpf::{
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use skep_abi::{
+    AffinityKey, AffinityValue, Backend, COUNTERS, Config, Counter, Endpoint, EndpointKey, Event,
+    Flow, FlowKey, Node, Peer, Service, ServiceKey, SlotBlock, SocketKey, SocketPeer, V4, V6,
+};
+
+/// `BPF_F_NO_PREALLOC`: memory follows the entries.
+const GROWS: usize = 1;
+/// `BPF_F_MMAPABLE`: user space writes through memory.
+const MAPPED: usize = 1 << 10;
+
+/// Declares one family's tables.
+macro_rules! family_maps {
+    ($family:ty, $addr:ty,
+     $services:ident $services_name:literal, $backends:ident $backends_name:literal,
+     $sources:ident $sources_name:literal, $flows:ident $flows_name:literal,
+     $embryos:ident $embryos_name:literal, $snat:ident $snat_name:literal,
+     $endpoints:ident $endpoints_name:literal, $nodes:ident $nodes_name:literal,
+     $sockets:ident $sockets_name:literal) => {
+        #[btf_map(name = $services_name)]
+        pub static $services: HashMap<ServiceKey<$family>, Service, 1024, GROWS> = HashMap::new();
+        #[btf_map(name = $backends_name)]
+        pub static $backends: Array<Backend<$family>, 1024, MAPPED> = Array::new();
+        #[btf_map(name = $sources_name)]
+        pub static $sources: LruHashMap<AffinityKey<$family>, AffinityValue, 1024> =
+            LruHashMap::new();
+        #[btf_map(name = $flows_name)]
+        pub static $flows: HashMap<FlowKey<$family>, Flow<$family>, 1024, GROWS> = HashMap::new();
+        #[btf_map(name = $embryos_name)]
+        pub static $embryos: LruHashMap<FlowKey<$family>, Flow<$family>, 1024> = LruHashMap::new();
+        #[btf_map(name = $snat_name)]
+        pub static $snat: HashMap<FlowKey<$family>, Flow<$family>, 1024, GROWS> = HashMap::new();
+        #[btf_map(name = $endpoints_name)]
+        pub static $endpoints: HashMap<EndpointKey<$family>, Endpoint, 1024, GROWS> =
+            HashMap::new();
+        #[btf_map(name = $nodes_name)]
+        pub static $nodes: LpmTrie<$addr, Node, 1024> = LpmTrie::new();
+        #[btf_map(name = $sockets_name)]
+        pub static $sockets: LruHashMap<SocketKey<$family>, SocketPeer<$family>, 1024> =
+            LruHashMap::new();
+    };
+}
+
+family_maps!(
+    V4, [u32; 1],
+    SERVICES4 "services4", BACKENDS4 "backends4", SOURCES4 "sources4", FLOWS4 "flows4",
+    EMBRYOS4 "embryos4", SNAT4 "snat4", ENDPOINTS4 "endpoints4", NODES4 "nodes4",
+    SOCKETS4 "sockets4"
+);
+family_maps!(
+    V6, [u32; 4],
+    SERVICES6 "services6", BACKENDS6 "backends6", SOURCES6 "sources6", FLOWS6 "flows6",
+    EMBRYOS6 "embryos6", SNAT6 "snat6", ENDPOINTS6 "endpoints6", NODES6 "nodes6",
+    SOCKETS6 "sockets6"
+);
+
+#[btf_map(name = "slots")]
+pub static SLOTS: Array<SlotBlock, 1024, MAPPED> = Array::new();
+#[btf_map(name = "peers")]
+pub static PEERS: Array<Peer, 1024> = Array::new();
+#[btf_map(name = "config")]
+pub static CONFIG: Array<Config, 1> = Array::new();
+#[btf_map(name = "counters")]
+pub static COUNTS: PerCpuArray<Counter, { COUNTERS as usize }> = PerCpuArray::new();
+#[btf_map(name = "events")]
+pub static EVENTS: RingBuf<Event, 262_144> = RingBuf::new();

@@ -1,0 +1,41 @@
+//! What the node's stack sends to pods of other nodes: TCX egress of the overlay device, which has to be
+//! told where each packet goes.
+
+use aya_ebpf::{EbpfContext as _, bindings::__sk_buff, macros::classifier, programs::TcContext};
+use skep_abi::{Hook, Reason, V4, V6};
+use skep_engine::peer_of;
+use skep_packet::{Packet as _, ethertype, version};
+
+use crate::{
+    act::{NEXT, set_tunnel},
+    count::count,
+    skb::Skb,
+    tables::{KernelTables, config, peer},
+};
+
+/// `TC_ACT_SHOT`.
+const SHOT: i32 = 2;
+
+/// The program.
+#[classifier]
+pub fn overlay_egress(context: TcContext) -> i32 {
+    let skb = Skb::new(context.as_ptr().cast::<__sk_buff>());
+    let (action, reason) = match send(&skb) {
+        Ok(()) => (NEXT, Reason::Forwarded),
+        Err(reason) => (SHOT, reason),
+    };
+    count(Hook::OverlayEgress, reason as u32, skb.len());
+    action
+}
+
+#[inline(always)]
+fn send(skb: &Skb) -> Result<(), Reason> {
+    let index = match version(skb) {
+        Some(ethertype::IPV4) => peer_of::<V4, _>(skb, &KernelTables),
+        Some(ethertype::IPV6) => peer_of::<V6, _>(skb, &KernelTables),
+        _ => None,
+    };
+    let found = index.and_then(peer);
+    let (Some(peer), Some(config)) = (found, config()) else { return Err(Reason::InvalidPeer) };
+    set_tunnel(skb, peer, config.vni)
+}

@@ -1,0 +1,64 @@
+//! What comes out of the overlay: TCX ingress of the overlay device.
+
+use aya_ebpf::{EbpfContext as _, bindings::__sk_buff, macros::classifier, programs::TcContext};
+use skep_abi::{Hook, V4, V6};
+use skep_engine::{from_node, open_from_node};
+
+use crate::{
+    act::{act, by_family},
+    skb::Skb,
+    tables::KernelTables,
+};
+
+/// The program.
+#[classifier]
+pub fn overlay_ingress(context: TcContext) -> i32 {
+    by_family!(
+        context,
+        Hook::OverlayIngress,
+        overlay_ingress4,
+        open_overlay_ingress4,
+        overlay_ingress6,
+        open_overlay_ingress6
+    )
+}
+
+/// Known connections of IPv4.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn overlay_ingress4(context: *mut __sk_buff) -> i32 {
+    let mut skb = Skb::new(context);
+    let at = skb.at(Hook::OverlayIngress);
+    let verdict = from_node::<V4, _>(&mut skb, &KernelTables, at);
+    act::<V4>(&skb, verdict, at)
+}
+
+/// Known connections of IPv6.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn overlay_ingress6(context: *mut __sk_buff) -> i32 {
+    let mut skb = Skb::new(context);
+    let at = skb.at(Hook::OverlayIngress);
+    let verdict = from_node::<V6, _>(&mut skb, &KernelTables, at);
+    act::<V6>(&skb, verdict, at)
+}
+
+/// New connections of IPv4.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn open_overlay_ingress4(context: *mut __sk_buff) -> i32 {
+    let mut skb = Skb::new(context);
+    let at = skb.at(Hook::OverlayIngress);
+    let verdict = open_from_node::<V4, _>(&mut skb, &KernelTables, at);
+    act::<V4>(&skb, verdict, at)
+}
+
+/// New connections of IPv6.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn open_overlay_ingress6(context: *mut __sk_buff) -> i32 {
+    let mut skb = Skb::new(context);
+    let at = skb.at(Hook::OverlayIngress);
+    let verdict = open_from_node::<V6, _>(&mut skb, &KernelTables, at);
+    act::<V6>(&skb, verdict, at)
+}

@@ -1,0 +1,118 @@
+//! A packet in a TC program.
+
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::generated::{bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_pull_data},
+};
+use skep_abi::Hook;
+use skep_engine::Ingress;
+use skep_packet::{Field, Packet, checksum::Difference};
+
+/// `BPF_F_PSEUDO_HDR`: the change is in the pseudo header.
+const PSEUDO_HEADER: u64 = 1 << 4;
+/// `BPF_F_MARK_MANGLED_0`: a UDP checksum of zero stays.
+const KEEP_ZERO: u64 = 1 << 5;
+
+/// Bytes of headers that the engine reads at most: Ethernet, IPv4 with options or IPv6, and TCP.
+const HEADERS: u32 = 14 + 60 + 20;
+
+/// A packet.
+pub struct Skb(*mut __sk_buff);
+
+impl Skb {
+    /// The packet of a program's context, its headers in reach.
+    #[inline(always)]
+    pub fn new(context: *mut __sk_buff) -> Self {
+        let skb = Self(context);
+        // SAFETY: the kernel hands programs a context that is valid while they run.
+        let (len, linear) = unsafe { ((*context).len, (*context).data_end - (*context).data) };
+        let wanted = if len < HEADERS { len } else { HEADERS };
+        if linear < wanted {
+            // Should it fail, fields are out of reach, and the engine calls the packet malformed.
+            // SAFETY: as above.
+            unsafe { bpf_skb_pull_data(context, wanted) };
+        }
+        skb
+    }
+
+    /// The context, for helpers.
+    #[inline(always)]
+    pub fn context(&self) -> *mut __sk_buff {
+        self.0
+    }
+
+    /// Where the packet is.
+    #[inline(always)]
+    pub fn at(&self, hook: Hook) -> Ingress {
+        // SAFETY: the context is valid while the program runs.
+        Ingress { ifindex: unsafe { (*self.0).ifindex }, hook }
+    }
+
+    /// The address of a field, if all of it lies in reach.
+    #[inline(always)]
+    fn field<T>(&self, offset: usize) -> Option<*mut T> {
+        // SAFETY: the context is valid while the program runs.
+        let (start, end) = unsafe { ((*self.0).data as usize, (*self.0).data_end as usize) };
+        let field = start + offset;
+        if field + size_of::<T>() > end {
+            return None;
+        }
+        Some(field as *mut T)
+    }
+}
+
+impl Packet for Skb {
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: the context is valid while the program runs.
+        unsafe { (*self.0).len }
+    }
+
+    #[inline(always)]
+    fn load<T: Field>(&self, offset: usize) -> Option<T> {
+        // SAFETY: `field` checked the bounds, as the verifier proves; the machines that run eBPF load
+        // from any address, and any bits are a value of an integer.
+        self.field::<T>(offset).map(|field| unsafe { *field })
+    }
+
+    #[inline(always)]
+    fn store<T: Field>(&mut self, offset: usize, value: T) -> Option<()> {
+        // SAFETY: as for `load`.
+        self.field::<T>(offset).map(|field| unsafe { *field = value })
+    }
+
+    /// The helper knows whether the device still has to fill the checksum in; the bytes do not tell.
+    #[inline(always)]
+    fn mend_checksum(
+        &mut self,
+        offset: usize,
+        pseudo: Difference,
+        own: Difference,
+        is_udp: bool,
+    ) -> Option<()> {
+        let keep_zero = if is_udp { KEEP_ZERO } else { 0 };
+        let offset = offset as u32;
+        if !pseudo.is_none() {
+            let (to, flags) = (u64::from(pseudo.fold32()), PSEUDO_HEADER | keep_zero);
+            // SAFETY: the helper checks the offset itself.
+            if unsafe { bpf_l4_csum_replace(self.0, offset, 0, to, flags) } != 0 {
+                return None;
+            }
+        }
+        // SAFETY: as above.
+        match unsafe { bpf_l4_csum_replace(self.0, offset, 0, u64::from(own.fold32()), keep_zero) }
+        {
+            0 => Some(()),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn resize(&mut self, len: u32) -> Option<()> {
+        // SAFETY: the helper checks the length itself.
+        match unsafe { bpf_skb_change_tail(self.0, len, 0) } {
+            0 => Some(()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Builds ebpf/programs for the kernel, with the toolchain it is pinned to, and leaves the object where
+//! the crate embeds it from.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The compiler; its LLVM has to be the linker's.
+const TOOLCHAIN: &str = "nightly-2026-05-20";
+const LINKER: &str = "bpf-linker 0.10.4";
+const TARGET: &str = "bpfel-unknown-none";
+const INSTALL_TOOLCHAIN: &str =
+    "rustup toolchain install nightly-2026-05-20 --profile minimal -c rust-src";
+const INSTALL_LINKER: &str = "cargo install bpf-linker --version 0.10.4 --locked \
+     --no-default-features --features rust-llvm-22";
+
+fn main() {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it for build scripts"));
+    let ebpf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ebpf");
+    for folder in ["abi", "packet", "engine", "programs"] {
+        for part in ["src", "Cargo.toml"] {
+            println!("cargo::rerun-if-changed={}", ebpf.join(folder).join(part).display());
+        }
+    }
+    println!("cargo::rerun-if-changed={}", ebpf.join("programs/Cargo.lock").display());
+    println!("cargo::rerun-if-env-changed=PATH");
+    match build(&ebpf.join("programs"), &out) {
+        Ok(()) => {}
+        Err(reason) => {
+            for line in reason.lines() {
+                println!("cargo::error={line}");
+            }
+        }
+    }
+}
+
+/// A cargo that knows nothing of the one that runs this script.
+fn cargo() -> Command {
+    let mut cargo = Command::new("rustup");
+    cargo.args(["run", TOOLCHAIN, "cargo"]);
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        let inherited = ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN", "RUSTDOC", "RUSTFLAGS"];
+        if inherited.iter().any(|prefix| text.starts_with(prefix)) && text != "CARGO_HOME" {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
+fn build(programs: &Path, out: &Path) -> Result<(), String> {
+    check_tools()?;
+    let architecture = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets it for build scripts");
+    let flags = format!("-Cdebuginfo=2 -Clink-arg=--btf --cfg=bpf_target_arch=\"{architecture}\"");
+    let target_dir = out.join("target");
+    let status = cargo()
+        .current_dir(programs)
+        .env("RUSTFLAGS", flags)
+        .args(["build", "--quiet", "--release", "--locked", "-Z", "build-std=core"])
+        .args(["--target", TARGET, "--target-dir"])
+        .arg(&target_dir)
+        .status()
+        .map_err(|error| format!("cannot run rustup: {error}"))?;
+    if !status.success() {
+        return Err("ebpf/programs does not build; the compiler's messages stand above".to_owned());
+    }
+    let object = target_dir.join(TARGET).join("release/skep");
+    std::fs::copy(&object, out.join("programs.o"))
+        .map(drop)
+        .map_err(|error| format!("cannot copy {}: {error}", object.display()))
+}
+
+fn check_tools() -> Result<(), String> {
+    let answers = |command: &mut Command| {
+        command.output().ok().filter(|output| output.status.success()).map(|output| output.stdout)
+    };
+    if answers(cargo().arg("--version")).is_none() {
+        return Err(format!(
+            "the eBPF programs need the toolchain {TOOLCHAIN}; install it with\n{INSTALL_TOOLCHAIN}"
+        ));
+    }
+    match answers(Command::new("bpf-linker").arg("--version")) {
+        Some(version) if String::from_utf8_lossy(&version).trim() == LINKER => Ok(()),
+        Some(version) => Err(format!(
+            "the eBPF programs need {LINKER}, found {}; install it with\n{INSTALL_LINKER}",
+            String::from_utf8_lossy(&version).trim()
+        )),
+        None => Err(format!(
+            "the eBPF programs need {LINKER} in PATH; install it with\n{INSTALL_LINKER}"
+        )),
+    }
+}

@@ -1,0 +1,167 @@
+//! Loading: from the embedded object to pinned maps and programs. Maps of an earlier run are used
+//! again, so that a restart or an upgrade forgets no connection.
+
+use std::{
+    fs, io,
+    os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
+    path::{Path, PathBuf},
+};
+
+use aya::{Ebpf, EbpfLoader, programs};
+use skep_abi::{Config, PortRange, config_flags};
+
+use crate::{
+    clock::{self, Clock},
+    error::{Error, Result},
+    links::Links,
+    object, pin,
+    program::{Kind, Program},
+    sizes::Sizes,
+    sweep::{self, Swept, Timeouts},
+    sys,
+    tables::Tables,
+};
+
+/// `BPF_FS_MAGIC`.
+const BPFFS: i64 = 0xcafe_4a11;
+
+/// The datapath of a node: its tables and its attachments. Dropping it detaches nothing.
+#[derive(Debug)]
+pub struct Datapath {
+    tables: Tables,
+    links: Links,
+}
+
+impl Datapath {
+    /// Loads the programs with the tables that are pinned under `pin_dir`, makes those that are not
+    /// there, and puts the programs in the place of those that earlier runs attached: packets pass
+    /// through the old or the new one, never through none.
+    ///
+    /// `pin_dir` is made if it does not exist; its parent must be on a BPF file system.
+    pub fn open_or_load(pin_dir: &Path, sizes: &Sizes) -> Result<Self> {
+        prepare(pin_dir)?;
+        object::check()?;
+        check_layouts(pin_dir)?;
+        let mut ebpf = load(pin_dir, sizes)?;
+        for program in Program::ALL {
+            load_program(&mut ebpf, program, pin_dir)?;
+        }
+        let tables = Tables::open(pin_dir)?;
+        fill_config(&tables)?;
+        let links = Links::open(pin_dir);
+        links.upgrade()?;
+        Ok(Self { tables, links })
+    }
+
+    /// The tables and attachments of a datapath that another process loaded.
+    pub fn open_pinned(pin_dir: &Path) -> Result<Self> {
+        Ok(Self { tables: Tables::open(pin_dir)?, links: Links::open(pin_dir) })
+    }
+
+    /// The tables.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Removes the flows of both families that have ended or fallen silent. To be called every few
+    /// seconds.
+    pub fn sweep(&self, timeouts: &Timeouts) -> Result<Swept> {
+        let clock = Clock::new()?;
+        let ticks_per_s = self.tables.config()?.ticks_per_s;
+        let v4 = sweep::sweep(&self.tables.v4, &clock, ticks_per_s, timeouts)?;
+        let v6 = sweep::sweep(&self.tables.v6, &clock, ticks_per_s, timeouts)?;
+        Ok(Swept { kept: v4.kept + v6.kept, removed: v4.removed + v6.removed })
+    }
+
+    /// The attachments.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+}
+
+/// Makes the folders.
+fn prepare(pin_dir: &Path) -> Result<()> {
+    let error = |source| Error::Pin { action: "make", path: pin_dir.to_path_buf(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(pin_dir).map_err(error)?;
+    if !is_bpffs(pin_dir).map_err(error)? {
+        return Err(Error::NotBpffs(pin_dir.to_path_buf()));
+    }
+    for dir in [pin::maps_dir(pin_dir), pin::programs_dir(pin_dir), pin::links_dir(pin_dir)] {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(error)?;
+    }
+    Ok(())
+}
+
+fn is_bpffs(path: &Path) -> io::Result<bool> {
+    sys::file_system(path).map(|magic| magic == BPFFS)
+}
+
+/// Refuses pinned maps of another layout before anything is changed.
+fn check_layouts(pin_dir: &Path) -> Result<()> {
+    let maps = pin::maps_dir(pin_dir);
+    for map in object::maps()? {
+        let path = maps.join(&map.name);
+        if path.exists() {
+            let fd = pin::open(&path)?;
+            let info = sys::map_info(fd.as_fd()).map_err(|source| Error::Pin {
+                action: "inspect",
+                path: path.clone(),
+                source,
+            })?;
+            map.compare(&info, path)?;
+        }
+    }
+    Ok(())
+}
+
+fn load(pin_dir: &Path, sizes: &Sizes) -> Result<Ebpf> {
+    let maps = object::maps()?;
+    let paths: Vec<PathBuf> =
+        maps.iter().map(|map| pin::maps_dir(pin_dir).join(&map.name)).collect();
+    let mut loader = EbpfLoader::new();
+    for (map, path) in maps.iter().zip(&paths) {
+        loader.map_pin_path(&map.name, path.as_path());
+        if let Some(entries) = sizes.entries(&map.name) {
+            loader.map_max_entries(&map.name, entries);
+        }
+    }
+    Ok(loader.load(object::bytes())?)
+}
+
+/// Hands a program to the kernel and pins it.
+fn load_program(ebpf: &mut Ebpf, program: Program, pin_dir: &Path) -> Result<()> {
+    let name = program.name();
+    let missing = || Error::Abi(format!("program {name} is not in the object"));
+    let refused =
+        |source: programs::ProgramError| Error::Program { program: name, source: Box::new(source) };
+    let loaded = ebpf.program_mut(name).ok_or_else(missing)?;
+    let fd = match program.kind() {
+        Kind::Tcx => {
+            let tc: &mut programs::SchedClassifier = loaded.try_into().map_err(refused)?;
+            tc.load().map_err(refused)?;
+            tc.fd().map_err(refused)?
+        }
+        Kind::Socket => {
+            let socket: &mut programs::CgroupSockAddr = loaded.try_into().map_err(refused)?;
+            socket.load().map_err(refused)?;
+            socket.fd().map_err(refused)?
+        }
+    };
+    pin::replace(fd.as_fd(), &pin::programs_dir(pin_dir).join(name))
+}
+
+/// Gives a fresh `config` what does not depend on the cluster.
+fn fill_config(tables: &Tables) -> Result<()> {
+    let mut config = tables.config()?;
+    if config.hash_seed == 0 {
+        config = Config {
+            ticks_per_s: clock::ticks_per_s()?,
+            hash_seed: clock::seed(),
+            snat_ports: PortRange { min: 10_000, max: 29_999 },
+            node_ports: PortRange { min: 30_000, max: 32_767 },
+            flags: config_flags::MASQUERADE,
+            ..config
+        };
+    }
+    tables.set_whole_config(&config)
+}

@@ -1,0 +1,131 @@
+//! The object that the build script made of ebpf/programs, and the proof that it speaks of the same
+//! types as this binary.
+
+use std::path::PathBuf;
+
+use skep_abi as abi;
+use skep_abi::{V4, V6};
+
+use crate::{
+    error::{Error, Result},
+    sys::MapInfo,
+};
+
+/// The object's bytes.
+pub(crate) fn bytes() -> &'static [u8] {
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"))
+}
+
+/// A map as the object describes it.
+pub(crate) struct MapLayout {
+    pub(crate) name: String,
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+}
+
+impl MapLayout {
+    /// Refuses a pinned map of another kind or layout.
+    pub(crate) fn compare(&self, pinned: &MapInfo, path: PathBuf) -> Result<()> {
+        let fields = [
+            ("kind", pinned.kind, self.kind),
+            ("a key of", pinned.key_size, self.key_size),
+            ("a value of", pinned.value_size, self.value_size),
+        ];
+        for (field, found, expected) in fields {
+            if found != expected {
+                let table = self.name.clone();
+                return Err(Error::Layout { table, field, found, expected, path });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The maps that the object describes.
+pub(crate) fn maps() -> Result<Vec<MapLayout>> {
+    let object = aya_obj::Object::parse(bytes()).map_err(|error| Error::Abi(error.to_string()))?;
+    let mut maps: Vec<_> = object
+        .maps
+        .into_iter()
+        // Constants of the programs are maps to the kernel, but not tables.
+        .filter(|(name, _)| !name.starts_with('.'))
+        .map(|(name, map)| MapLayout {
+            name,
+            kind: map.map_type(),
+            key_size: map.key_size(),
+            value_size: map.value_size(),
+        })
+        .collect();
+    maps.sort_by(|left, right| left.name.cmp(&right.name));
+    Ok(maps)
+}
+
+/// Key and value sizes of every table, as skep-abi has them.
+fn expected() -> Vec<(&'static str, usize, usize)> {
+    let index = size_of::<u32>();
+    vec![
+        ("services4", size_of::<abi::ServiceKey<V4>>(), size_of::<abi::Service>()),
+        ("services6", size_of::<abi::ServiceKey<V6>>(), size_of::<abi::Service>()),
+        ("backends4", index, size_of::<abi::Backend<V4>>()),
+        ("backends6", index, size_of::<abi::Backend<V6>>()),
+        ("sources4", size_of::<abi::AffinityKey<V4>>(), size_of::<abi::AffinityValue>()),
+        ("sources6", size_of::<abi::AffinityKey<V6>>(), size_of::<abi::AffinityValue>()),
+        ("flows4", size_of::<abi::FlowKey<V4>>(), size_of::<abi::Flow<V4>>()),
+        ("flows6", size_of::<abi::FlowKey<V6>>(), size_of::<abi::Flow<V6>>()),
+        ("embryos4", size_of::<abi::FlowKey<V4>>(), size_of::<abi::Flow<V4>>()),
+        ("embryos6", size_of::<abi::FlowKey<V6>>(), size_of::<abi::Flow<V6>>()),
+        ("snat4", size_of::<abi::FlowKey<V4>>(), size_of::<abi::Flow<V4>>()),
+        ("snat6", size_of::<abi::FlowKey<V6>>(), size_of::<abi::Flow<V6>>()),
+        ("endpoints4", size_of::<abi::EndpointKey<V4>>(), size_of::<abi::Endpoint>()),
+        ("endpoints6", size_of::<abi::EndpointKey<V6>>(), size_of::<abi::Endpoint>()),
+        ("nodes4", size_of::<abi::NodeKey<V4>>(), size_of::<abi::Node>()),
+        ("nodes6", size_of::<abi::NodeKey<V6>>(), size_of::<abi::Node>()),
+        ("sockets4", size_of::<abi::SocketKey<V4>>(), size_of::<abi::SocketPeer<V4>>()),
+        ("sockets6", size_of::<abi::SocketKey<V6>>(), size_of::<abi::SocketPeer<V6>>()),
+        ("slots", index, size_of::<abi::SlotBlock>()),
+        ("peers", index, size_of::<abi::Peer>()),
+        ("config", index, size_of::<abi::Config>()),
+        ("counters", index, size_of::<abi::Counter>()),
+        ("events", 0, 0),
+    ]
+}
+
+/// Compares the object's type information with this binary's types.
+pub(crate) fn check() -> Result<()> {
+    let mut maps = maps()?;
+    for (name, key, value) in expected() {
+        let Some(place) = maps.iter().position(|map| map.name == name) else {
+            return Err(Error::Abi(format!("table {name} is not in the object")));
+        };
+        let map = maps.swap_remove(place);
+        let found = (map.key_size as usize, map.value_size as usize);
+        if found != (key, value) {
+            return Err(Error::Abi(format!(
+                "table {name} has keys and values of {found:?} bytes, expected {:?}",
+                (key, value)
+            )));
+        }
+    }
+    match maps.first() {
+        Some(map) => Err(Error::Abi(format!("table {} is unknown to this binary", map.name))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_and_this_binary_agree() {
+        check().expect("built from one source");
+    }
+
+    #[test]
+    fn table_names_fit_the_kernel() {
+        for map in maps().expect("the embedded object parses") {
+            assert!(map.name.len() <= 15 && !map.name.contains('.'), "{}", map.name);
+        }
+    }
+}
