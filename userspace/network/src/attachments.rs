@@ -37,6 +37,9 @@ pub struct Attachment {
     pub id: AttachmentId,
     /// The device on the node's side.
     pub host_device: String,
+    /// The sandbox's network namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<PathBuf>,
     /// The link-layer address of the pod's device, once it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
@@ -168,6 +171,7 @@ mod tests {
         attachments.insert(Attachment {
             id: id(container_id),
             host_device: format!("skep{container_id}"),
+            namespace: None,
             mac: None,
             addresses,
             pod: None,

@@ -16,6 +16,7 @@ pub mod netlink;
 pub mod node;
 pub mod pod;
 pub mod pool;
+pub mod sockets;
 pub mod sysctl;
 pub mod topology;
 pub mod uplink;

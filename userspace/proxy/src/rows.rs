@@ -1,6 +1,6 @@
 //! Plans and snapshots as the kernel's rows: the thin edge to the tables.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use skep_abi::{
@@ -110,6 +110,29 @@ fn other_direction<F: Family>(key: &FlowKey<F>, flow: &Flow<F>) -> FlowKey<F> {
         proto: key.proto,
         ..FlowKey::default()
     }
+}
+
+/// The cookies of sockets that were connected to one of these backends, which are now forgotten.
+pub fn take_sockets(tables: &Tables, gone: &[BackendRow]) -> Result<HashSet<u64>> {
+    fn of<F: Family>(
+        tables: &FamilyTables<F>,
+        gone: &[BackendRow],
+        cookies: &mut HashSet<u64>,
+    ) -> Result<()> {
+        for (key, peer) in tables.sockets.entries()? {
+            if names(peer.backend, gone, F::VERSION == 4) {
+                cookies.insert(key.cookie);
+                tables.sockets.remove(&key)?;
+            }
+        }
+        Ok(())
+    }
+    let mut cookies = HashSet::new();
+    if !gone.is_empty() {
+        of(&tables.v4, gone, &mut cookies)?;
+        of(&tables.v6, gone, &mut cookies)?;
+    }
+    Ok(cookies)
 }
 
 /// The node's own addresses, as the network part wrote them.

@@ -12,8 +12,11 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use skep_bpf::Datapath;
+use skep_network::attachments::Attachments;
+use skep_network::sockets;
 use tokio_util::sync::CancellationToken;
 
+use crate::backend_ids::BackendRow;
 use crate::config::Config;
 use crate::desired::{self, Desired};
 use crate::health::{self, Health, HealthChecks};
@@ -239,6 +242,7 @@ impl Proxy {
             micros = now.elapsed().as_micros(),
             "wrote"
         );
+        self.close_sockets(&plan.gone);
         if !std::mem::replace(&mut self.settled, true) {
             tracing::info!(services = plan.services.len(), "the tables hold what the API says");
             self.write_names();
@@ -246,6 +250,27 @@ impl Proxy {
         self.names_dirty = true;
         self.health.set_synced(true);
         self.health_checks.set(self.desired.health_checks()).await;
+    }
+
+    /// Sockets of the node and of its pods that talk to a backend that is gone are closed, aside.
+    fn close_sockets(&self, gone: &[BackendRow]) {
+        let cookies = match rows::take_sockets(self.datapath.tables(), gone) {
+            Ok(cookies) if cookies.is_empty() => return,
+            Ok(cookies) => cookies,
+            Err(error) => {
+                tracing::error!(%error, "cannot tell which sockets talk to gone backends");
+                return;
+            }
+        };
+        let attachments = self.config.run_dir.join("cni");
+        tokio::task::spawn_blocking(move || {
+            let pods = Attachments::peek(&attachments).unwrap_or_default();
+            let namespaces: Vec<_> = pods.into_iter().filter_map(|pod| pod.namespace).collect();
+            match sockets::close(&cookies, &namespaces) {
+                Ok(closed) => tracing::debug!(closed, "closed sockets to gone backends"),
+                Err(error) => tracing::warn!(%error, "cannot close sockets to gone backends"),
+            }
+        });
     }
 
     fn keep_house(&mut self) {

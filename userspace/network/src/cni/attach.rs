@@ -33,6 +33,7 @@ pub(super) fn add(request: &Request) -> Result<Value, CniError> {
     let attachment = Attachment {
         id: id.clone(),
         host_device: host_device(id),
+        namespace: Some(sandbox.clone()),
         mac: None,
         addresses: attachments.allocate(&conf.pod_ranges)?,
         pod: request.pod.clone(),
@@ -75,6 +76,7 @@ pub(super) fn delete(request: &Request) -> Result<(), CniError> {
     let unknown = Attachment {
         id: id.clone(),
         host_device: host_device(id),
+        namespace: None,
         mac: None,
         addresses: Vec::new(),
         pod: None,
