@@ -21,6 +21,8 @@ use crate::status::whole_seconds;
 const VERSION: &str = "v1.37.1";
 /// Memory that pods never get: below it, the kernel starts to kill.
 const MEMORY_KEPT_BYTES: i64 = 100 << 20;
+/// What API servers may rely on: they hand WebSocket streams through instead of translating them.
+const FEATURES: [&str; 1] = ["ExtendWebSocketsToKubelet"];
 /// How many images a node tells of.
 const MOST_IMAGES: usize = 50;
 
@@ -104,6 +106,7 @@ pub(super) fn status(
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: config.listen.port().into() }),
         }),
+        declared_features: Some(FEATURES.iter().map(|name| (*name).to_owned()).collect()),
         images: Some(image_list(images)),
         node_info: Some(NodeSystemInfo {
             architecture: architecture().into(),
@@ -184,9 +187,18 @@ pub(super) fn patch(old: Option<&NodeStatus>, new: &NodeStatus) -> Option<Value>
             "capacity" | "allocatable" | "nodeInfo" => contains(before, &value),
             _ => before == Some(&value),
         };
-        if !same {
-            changes.insert(key, value);
+        if same {
+            continue;
         }
+        let value = match (key.as_str(), value) {
+            // The merge goes by kind, of which there may be several: the whole list is told.
+            ("addresses", Value::Array(list)) => {
+                let whole = std::iter::once(json!({"$patch": "replace"}));
+                Value::Array(whole.chain(list).collect())
+            }
+            (_, value) => value,
+        };
+        changes.insert(key, value);
     }
     (!changes.is_empty()).then_some(Value::Object(changes))
 }
