@@ -1,13 +1,13 @@
 //! `skep kubeconfig`: a client's configuration from the control plane's own certificates.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use skep_auth::kubeconfig::{Cluster, Kubeconfig, User};
-use skep_auth::pki::{ClusterPki, Identity, Profile, ServingNames, Subject};
+use skep_auth::pki::{ClusterPki, Profile, ServingNames, Subject};
 
 const NODE_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -40,17 +40,26 @@ pub(crate) fn print(flags: &Flags) -> Result<()> {
     if let Some(address) = flags.advertise_address {
         names = names.with(&address.to_string());
     }
-    let pki = ClusterPki::load_or_create(&flags.data_dir.join("pki"), &names, SystemTime::now())
-        .with_context(|| format!("--data-dir {}", flags.data_dir.display()))?;
-    let user = identity(&pki, &flags.user)?;
-    let cluster = Cluster::embedded(&flags.server, pki.authority.certificate_pem());
-    let file = Kubeconfig::new("skep", cluster, &flags.user, User::embedded(&user));
-    print!("{}", file.to_text());
+    let pki = load(&flags.data_dir.join("pki"), &names)?;
+    print!("{}", file(&pki, &flags.user, &flags.server)?);
     Ok(())
 }
 
-fn identity(pki: &ClusterPki, user: &str) -> Result<Identity> {
-    Ok(match user {
+/// A node's configuration, from certificates that are there.
+///
+/// # Errors
+/// When the folder cannot be used.
+pub(crate) fn of_node(pki: &Path, node: &str, server: &str) -> Result<String> {
+    file(&load(pki, &ServingNames::default())?, &format!("node:{node}"), server)
+}
+
+fn load(folder: &Path, names: &ServingNames) -> Result<ClusterPki> {
+    ClusterPki::load_or_create(folder, names, SystemTime::now())
+        .with_context(|| format!("the certificates in {}", folder.display()))
+}
+
+fn file(pki: &ClusterPki, user: &str, server: &str) -> Result<String> {
+    let identity = match user {
         "admin" => pki.admin.clone(),
         "controller-manager" => pki.controller_manager.clone(),
         "scheduler" => pki.scheduler.clone(),
@@ -63,5 +72,7 @@ fn identity(pki: &ClusterPki, user: &str) -> Result<Identity> {
                 bail!("--user {user}: it is one of admin, controller-manager, scheduler, node:NAME")
             }
         },
-    })
+    };
+    let cluster = Cluster::embedded(server, pki.authority.certificate_pem());
+    Ok(Kubeconfig::new("skep", cluster, user, User::embedded(&identity)).to_text())
 }

@@ -1,14 +1,19 @@
 //! The program `skep`: its command tree and which parts run in one process. No part's work is done here.
 #![forbid(unsafe_code)]
 
+mod agent;
+mod connect;
 mod kubeconfig;
 mod log;
+mod process;
+mod server;
 mod token;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,6 +30,25 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// The control plane; with --agent also a node
+    Server(Box<server::Flags>),
+    /// A node: kubelet, service proxy and pod network
+    Agent(Box<agent::Flags>),
+    /// The API server alone
+    Apiserver(Box<skep_apiserver::Flags>),
+    /// The controllers alone, for any API server
+    ControllerManager(Box<Part<skep_controllers::Flags>>),
+    /// The scheduler alone, for any API server
+    Scheduler(Box<Part<skep_scheduler::Flags>>),
+    /// The kubelet alone, for any API server
+    Kubelet(Box<Part<skep_kubelet::Flags>>),
+    /// The service proxy alone, for any API server
+    Proxy(Box<Part<skep_proxy::AloneFlags>>),
+    /// The CNI plugin: reads its configuration from standard input, as the specification has it
+    Cni,
+    /// Look into the kernel's tables
+    #[command(subcommand)]
+    Net(skep_inspect::Command),
     /// Print a kubeconfig of this cluster, from its certificates
     Kubeconfig(kubeconfig::Flags),
     /// Manage the tokens by which nodes join
@@ -39,7 +63,20 @@ enum Command {
     Version,
 }
 
+/// A part that runs alone: its own flags, and which API server.
+#[derive(clap::Args)]
+struct Part<F: clap::Args> {
+    #[command(flatten)]
+    server: connect::Flags,
+    #[command(flatten)]
+    flags: F,
+}
+
 fn main() -> ExitCode {
+    // The runtime calls a link to this program, without arguments.
+    if std::env::args_os().next().is_some_and(|name| skep_network::cni::is_plugin_name(&name)) {
+        return skep_network::cni::run_plugin();
+    }
     let arguments = Arguments::parse();
     log::start(arguments.v);
     match run(arguments.command) {
@@ -54,8 +91,33 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     rustls::crypto::ring::default_provider().install_default().expect("this is the first call");
     match command {
+        Command::Server(flags) => serve(|shutdown| server::run(*flags, shutdown)),
+        Command::Agent(flags) => serve(|shutdown| agent::run(*flags, shutdown)),
+        Command::Apiserver(flags) => serve(async |shutdown| {
+            let config = skep_apiserver::Config::try_from(*flags)?;
+            skep_apiserver::run(config, shutdown).await
+        }),
+        Command::ControllerManager(part) => serve(async |shutdown| {
+            let config = skep_controllers::Config::try_from(part.flags)?;
+            skep_controllers::run(config, part.server.client().await?, shutdown).await
+        }),
+        Command::Scheduler(part) => serve(async |shutdown| {
+            let config = skep_scheduler::Config::try_from(part.flags)?;
+            skep_scheduler::run(config, part.server.client().await?, shutdown).await
+        }),
+        Command::Kubelet(part) => serve(async |shutdown| {
+            let config = skep_kubelet::Config::try_from(part.flags)?;
+            skep_kubelet::run(config, part.server.client().await?, shutdown).await
+        }),
+        Command::Proxy(part) => serve(async |shutdown| {
+            skep_proxy::run_alone(part.flags, part.server.client().await?, shutdown).await
+        }),
+        Command::Cni => {
+            std::process::exit(i32::from(skep_network::cni::run_plugin() != ExitCode::SUCCESS))
+        }
+        Command::Net(command) => process::block_on(skep_inspect::run(command)),
         Command::Kubeconfig(flags) => kubeconfig::print(&flags),
-        Command::Token(command) => block_on(token::run(command)),
+        Command::Token(command) => process::block_on(token::run(command)),
         Command::Completion { shell } => {
             clap_complete::generate(
                 shell,
@@ -72,6 +134,7 @@ fn run(command: Command) -> Result<()> {
     }
 }
 
-fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+/// Runs a long-running command until it ends or the process is told to.
+fn serve<W: Future<Output = Result<()>>>(work: impl FnOnce(CancellationToken) -> W) -> Result<()> {
+    process::block_on(async { work(process::shutdown()?).await })
 }

@@ -1,0 +1,37 @@
+//! Clients of the API server, for parts that run alone.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+/// Which API server.
+#[derive(Args)]
+pub(crate) struct Flags {
+    /// The API server and who we are; without it the service account of the pod we run in
+    #[arg(long)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+impl Flags {
+    /// A client.
+    ///
+    /// # Errors
+    /// When the file cannot be used, or without one, when this is no pod.
+    pub(crate) async fn client(&self) -> Result<Client> {
+        let config = match &self.kubeconfig {
+            Some(path) => {
+                let named = || format!("--kubeconfig {}", path.display());
+                let file = Kubeconfig::read_from(path).with_context(named)?;
+                let options = KubeConfigOptions::default();
+                Config::from_custom_kubeconfig(file, &options).await.with_context(named)?
+            }
+            None => {
+                Config::incluster().context("no --kubeconfig, and this is no pod of a cluster")?
+            }
+        };
+        Ok(Client::try_from(config)?)
+    }
+}
