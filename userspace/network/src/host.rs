@@ -83,24 +83,20 @@ impl Host {
     /// Tells the programs about the node. Of an unknown own pod range they know nothing yet; one that
     /// was known before a restart stays known.
     pub fn configure(&self, pod_ranges: &[IpNet]) -> anyhow::Result<()> {
-        let tables = self.datapath.tables();
-        let before = tables.config()?;
-        let mut config = before;
-        family(&mut config.v4, self.uplink.v4, &self.config, pod_ranges);
-        family(&mut config.v6, self.uplink.v6, &self.config, pod_ranges);
-        config.snat_ports = SNAT_PORTS;
-        config.node_ports = NODE_PORTS;
-        config.uplink_ifindex = self.uplink.device.index;
-        config.overlay_ifindex = self.overlay.as_ref().map_or(0, |overlay| overlay.index);
-        config.overlay_port = self.config.overlay_port.map_or(0, Into::into);
-        config.vni = VNI;
-        config.flags &= !config_flags::MASQUERADE;
-        if self.config.masquerade {
-            config.flags |= config_flags::MASQUERADE;
-        }
-        if config != before {
-            tables.set_config(&config)?;
-        }
+        self.datapath.tables().update_config(|config| {
+            family(&mut config.v4, self.uplink.v4, &self.config, pod_ranges);
+            family(&mut config.v6, self.uplink.v6, &self.config, pod_ranges);
+            config.snat_ports = SNAT_PORTS;
+            config.node_ports = NODE_PORTS;
+            config.uplink_ifindex = self.uplink.device.index;
+            config.overlay_ifindex = self.overlay.as_ref().map_or(0, |overlay| overlay.index);
+            config.overlay_port = self.config.overlay_port.map_or(0, Into::into);
+            config.vni = VNI;
+            config.flags &= !config_flags::MASQUERADE;
+            if self.config.masquerade {
+                config.flags |= config_flags::MASQUERADE;
+            }
+        })?;
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client};
 use skep_abi::endpoint_flags;
+use skep_bpf::Timeouts;
 use tokio_util::sync::CancellationToken;
 
 use crate::attachments::Attachments;
@@ -22,6 +23,8 @@ use crate::{conf, endpoints, pod, ways};
 
 /// How often everything is compared with what is really there, for what no event tells.
 const RESYNC: Duration = Duration::from_secs(15);
+/// How often idle flows are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
 /// How long a burst of Node events may gather.
 const GATHER: Duration = Duration::from_millis(50);
 
@@ -49,6 +52,7 @@ pub async fn run(
     let events = reflector(writer, nodes);
     pin_mut!(events);
     let mut resync = tokio::time::interval(RESYNC);
+    let mut sweep = tokio::time::interval(SWEEP);
     let mut listed = false;
     let mut dirty_since: Option<tokio::time::Instant> = None;
     loop {
@@ -82,6 +86,7 @@ pub async fn run(
                     tracing::error!(%error, "cannot check the pods' endpoints");
                 }
             }
+            _ = sweep.tick() => agent.sweep().await,
         }
     }
 }
@@ -178,5 +183,15 @@ impl Agent {
             }
         }
         Ok(())
+    }
+
+    /// Removes flows that were idle for too long.
+    async fn sweep(&self) {
+        let datapath = self.host.datapath().clone();
+        match tokio::task::spawn_blocking(move || datapath.sweep(&Timeouts::default())).await {
+            Ok(Ok(removed)) => tracing::trace!(?removed, "removed idle flows"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot remove idle flows"),
+            Err(error) => tracing::error!(%error, "the sweep of idle flows has failed"),
+        }
     }
 }

@@ -150,14 +150,9 @@ pub fn host_addresses(tables: &Tables) -> Result<Vec<IpAddr>> {
 
 /// Tells the programs whether any backend is the node itself.
 pub fn set_host_backends(tables: &Tables, present: bool) -> Result<()> {
-    let mut config = tables.config()?;
-    let flags = config.flags;
-    config.flags &= !config_flags::HOST_BACKENDS;
-    if present {
-        config.flags |= config_flags::HOST_BACKENDS;
-    }
-    if config.flags != flags {
-        tables.set_config(&config)?;
+    let is_set = tables.config()?.flags & config_flags::HOST_BACKENDS != 0;
+    if is_set != present {
+        tables.update_config(|config| config.flags ^= config_flags::HOST_BACKENDS)?;
     }
     Ok(())
 }
