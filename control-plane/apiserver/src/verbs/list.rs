@@ -1,0 +1,169 @@
+//! Reading many objects at one revision, whole or page by page.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+use skep_api::Object;
+use skep_api::codec::{self, ListMeta, ListWriter};
+use skep_api::names::GroupVersionKind;
+use skep_api::status::Status;
+use skep_api::table::{self as api_table};
+use skep_store::{Range, Revision};
+
+use super::selection::Selection;
+use crate::answer::{self, Answer};
+use crate::call::Call;
+use crate::http::accept::Form;
+use crate::objects::{Objects, store_error};
+use crate::request::options::RevisionMatch;
+
+/// Where a list goes on: after which key, at which revision. Upstream's token, so that either can
+/// continue the other's lists.
+struct Continue {
+    revision: Revision,
+    start: String,
+}
+
+impl Continue {
+    fn parse(token: &str) -> Result<Self, Status> {
+        let invalid = || Status::bad_request("continue key is not valid");
+        let decoded = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
+        let fields: Value = serde_json::from_slice(&decoded).map_err(|_| invalid())?;
+        let revision = fields["rv"].as_u64().ok_or_else(invalid)?;
+        let start = fields["start"].as_str().ok_or_else(invalid)?;
+        if fields["v"] != "meta.k8s.io/v1" || start.split('/').any(|part| part == "..") {
+            return Err(invalid());
+        }
+        Ok(Self { revision: Revision(revision), start: start.to_owned() })
+    }
+
+    fn token(&self) -> String {
+        let fields = json!({"v": "meta.k8s.io/v1", "rv": self.revision.0, "start": self.start});
+        URL_SAFE_NO_PAD.encode(fields.to_string())
+    }
+}
+
+/// What a list found.
+pub(crate) struct Page {
+    pub(crate) items: Vec<Object>,
+    pub(crate) meta: ListMeta,
+}
+
+pub(crate) async fn list(call: &Call) -> Answer {
+    let page = page(call).await?;
+    let media = call.accept.media;
+    let encoded = match call.accept.form {
+        Form::Object => {
+            let mut writer =
+                ListWriter::new(media, &call.resource.list_gvk(), &call.resource.gvk(), &page.meta);
+            page.items.iter().for_each(|item| writer.push(item));
+            writer.finish()
+        }
+        Form::Metadata => {
+            let of = |kind: &'static str| GroupVersionKind::new("meta.k8s.io", "v1", kind);
+            let (list, item) = (of("PartialObjectMetadataList"), of("PartialObjectMetadata"));
+            let mut writer = ListWriter::new(media, &list, &item, &page.meta);
+            page.items.iter().for_each(|item| writer.push(&api_table::partial_metadata(item)));
+            writer.finish()
+        }
+        Form::Table => {
+            let items: Vec<&Object> = page.items.iter().collect();
+            let mut table = table(call, &call.resource.gvk(), &items, true);
+            table["metadata"] = page.meta.to_value();
+            codec::encode(&table, &GroupVersionKind::new("meta.k8s.io", "v1", "Table"), media)
+        }
+    };
+    let mut response = answer::bytes(StatusCode::OK, media.content_type(), Bytes::new());
+    answer::compress(encoded, call.takes_gzip(), &mut response);
+    call.add_warnings(&mut response);
+    Ok(response)
+}
+
+/// Rows to print.
+pub(crate) fn table(
+    call: &Call,
+    gvk: &GroupVersionKind,
+    items: &[&Object],
+    headers: bool,
+) -> Object {
+    let include = call.query.get("includeObject").parse().unwrap_or_default();
+    let mut table = api_table::render(gvk, items, jiff::Timestamp::now(), include, headers);
+    if let [item] = items {
+        let version = item["metadata"]["resourceVersion"].clone();
+        if !version.is_null() {
+            table["metadata"] = json!({"resourceVersion": version});
+        }
+    }
+    table
+}
+
+/// The objects that the request's selectors, limit and revision ask for.
+pub(crate) async fn page(call: &Call) -> Result<Page, Status> {
+    let objects = call.objects()?;
+    let selection = Selection::read(call.resource, &call.query, call.name())?;
+    let limit = call.query.number("limit").map_err(Status::bad_request)?.unwrap_or(0);
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let token = match call.query.get("continue") {
+        "" => None,
+        token => Some(Continue::parse(token)?),
+    };
+    let mut range = Range::prefix(objects.prefix(call.namespace()));
+    range.revision = match &token {
+        Some(token) => {
+            range.start = format!("{}{}", objects.prefix(""), token.start).into();
+            Some(token.revision)
+        }
+        None => wanted_revision(&objects, RevisionMatch::read(&call.query)?).await?,
+    };
+    range.limit = (limit > 0 && selection.is_everything()).then_some(limit);
+    let found = objects.store.range(range).await.map_err(|error| match error {
+        skep_store::Error::Compacted { .. } if token.is_some() => Status::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+        ),
+        error => store_error(error),
+    })?;
+    let (mut items, mut last, mut seen) = (Vec::new(), None, 0);
+    for kv in &found.kvs {
+        if limit > 0 && items.len() == limit {
+            break;
+        }
+        seen += 1;
+        let object = objects.decode(&kv.value, kv.mod_revision)?;
+        if selection.matches(&object) {
+            items.push(object);
+            last = Some(&kv.key);
+        }
+    }
+    let remaining = found.kvs.len() - seen + found.remaining;
+    let mut meta = ListMeta { resource_version: found.revision.to_string(), ..ListMeta::default() };
+    if remaining > 0
+        && let Some(last) = last
+    {
+        let start = format!("{}\0", objects.relative(last));
+        meta.continue_token = Continue { revision: found.revision, start }.token();
+        // Upstream counts only where no selector makes the number a guess.
+        meta.remaining =
+            selection.is_everything().then(|| i64::try_from(remaining).unwrap_or(i64::MAX));
+    }
+    Ok(Page { items, meta })
+}
+
+/// The revision to read at; the newest when absent.
+async fn wanted_revision(
+    objects: &Objects,
+    wanted: RevisionMatch,
+) -> Result<Option<Revision>, Status> {
+    match wanted {
+        RevisionMatch::Newest | RevisionMatch::Any => Ok(None),
+        RevisionMatch::Exact(version) => Ok(Some(Revision(version))),
+        RevisionMatch::NotOlderThan(version) => {
+            let current = objects.store.revision().await.map_err(store_error)?;
+            if version > current.0 {
+                return Err(Status::too_large_resource_version(version, current.0, 1));
+            }
+            Ok(None)
+        }
+    }
+}
