@@ -96,6 +96,9 @@ pub struct Flags {
     /// How many services are worked on at a time
     #[arg(long, default_value_t = 5, value_name = "COUNT")]
     pub concurrent_service_endpoint_syncs: usize,
+    /// How many services are worked on at a time for the older Endpoints
+    #[arg(long, default_value_t = 5, value_name = "COUNT")]
+    pub concurrent_endpoint_syncs: usize,
     /// How many namespaces are worked on at a time
     #[arg(long, default_value_t = 10, value_name = "COUNT")]
     pub concurrent_namespace_syncs: usize,

@@ -147,6 +147,12 @@ pub(crate) fn selects(service: &Service, pod: &Pod) -> bool {
     })
 }
 
+/// The service has no address of its own.
+pub(crate) fn is_headless(service: &Service) -> bool {
+    let address = service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref());
+    matches!(address, None | Some("" | "None"))
+}
+
 /// The service that a slice of this controller belongs to.
 fn service_key(slice: &EndpointSlice) -> Option<Key> {
     let labels = slice.metadata.labels.as_ref()?;

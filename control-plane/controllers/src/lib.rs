@@ -6,14 +6,18 @@
 //! or a random source inside a decision.
 #![forbid(unsafe_code)]
 
+mod bootstrap_token;
 mod certificates;
+mod cluster_role;
 mod config;
 mod deployment;
 mod discovery;
 mod endpoint_slice;
+mod endpoints;
 mod error;
 mod garbage;
 mod int_or_percent;
+mod job_ttl;
 pub mod leader;
 mod names;
 mod namespace;
@@ -22,6 +26,7 @@ mod node_lifecycle;
 mod owned_pods;
 mod owner;
 mod pod;
+mod pod_gc;
 mod pod_writer;
 mod replica_set;
 mod root_ca;

@@ -4,20 +4,26 @@ use std::collections::BTreeSet;
 
 use crate::certificates::{approve, clean, sign};
 use crate::{
-    deployment, endpoint_slice, garbage, namespace, node_ipam, node_lifecycle, replica_set,
-    root_ca, service_account, taint_eviction,
+    bootstrap_token, cluster_role, deployment, endpoint_slice, endpoints, garbage, job_ttl,
+    namespace, node_ipam, node_lifecycle, pod_gc, replica_set, root_ca, service_account,
+    taint_eviction,
 };
 
 /// Every controller there is. All of them are on by default.
 pub(crate) const ALL: &[&str] = &[
     approve::NAME,
+    bootstrap_token::NAME,
     clean::NAME,
+    cluster_role::NAME,
     deployment::NAME,
     endpoint_slice::NAME,
+    endpoints::NAME,
     garbage::NAME,
+    job_ttl::NAME,
     namespace::NAME,
     node_ipam::NAME,
     node_lifecycle::NAME,
+    pod_gc::NAME,
     replica_set::NAME,
     replica_set::REPLICATION_NAME,
     root_ca::NAME,

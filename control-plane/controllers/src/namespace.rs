@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 
 use crate::Error;
 use crate::discovery::discover;
@@ -40,6 +40,24 @@ pub(crate) fn set_up(context: &mut Context, objects: Objects, workers: usize) {
         namespaces.subscribe(move |change| {
             if change.new.is_some_and(|namespace| is_ending(namespace)) {
                 queue.add(Key::of(&change.latest().metadata));
+            }
+        });
+    }
+    {
+        // Everything else waits for the last pod.
+        let (queue, namespaces) = (queue.clone(), namespaces.clone());
+        let pods = controller.informer::<Pod>();
+        let known = pods.clone();
+        pods.subscribe(move |change| {
+            if change.new.is_some() {
+                return;
+            }
+            let name = change.latest().metadata.namespace.clone().unwrap_or_default();
+            let key = Key::cluster(&name);
+            let ending =
+                namespaces.cache().get(&key).is_some_and(|namespace| is_ending(&namespace));
+            if ending && known.cache().in_namespace(&name).is_empty() {
+                queue.add(key);
             }
         });
     }

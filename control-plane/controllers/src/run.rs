@@ -9,8 +9,9 @@ use crate::certificates::{approve, clean, sign};
 use crate::config::Config;
 use crate::runtime::{Context, Objects};
 use crate::{
-    deployment, endpoint_slice, garbage, leader, namespace, node_ipam, node_lifecycle, replica_set,
-    root_ca, service_account, taint_eviction,
+    bootstrap_token, cluster_role, deployment, endpoint_slice, endpoints, garbage, job_ttl, leader,
+    namespace, node_ipam, node_lifecycle, pod_gc, replica_set, root_ca, service_account,
+    taint_eviction,
 };
 
 /// Runs the controllers until `shutdown`, or until the lease is lost.
@@ -84,6 +85,21 @@ fn set_up(config: Config, context: &mut Context) -> anyhow::Result<()> {
         let max = usize::from(flags.max_endpoints_per_slice);
         let workers = flags.concurrent_service_endpoint_syncs;
         endpoint_slice::set_up(context, objects.clone(), workers, max);
+    }
+    if on(endpoints::NAME) {
+        endpoints::set_up(context, objects.clone(), flags.concurrent_endpoint_syncs);
+    }
+    if on(cluster_role::NAME) {
+        cluster_role::set_up(context, objects.clone());
+    }
+    if on(pod_gc::NAME) {
+        pod_gc::set_up(context, objects.clone(), flags.terminated_pod_gc_threshold);
+    }
+    if on(bootstrap_token::NAME) {
+        bootstrap_token::set_up(context, objects.clone());
+    }
+    if on(job_ttl::NAME) {
+        job_ttl::set_up(context, objects.clone());
     }
     if on(garbage::NAME) {
         garbage::set_up(context, objects.clone(), flags.concurrent_gc_syncs);

@@ -9,7 +9,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::endpoint::{Family, endpoint, ports};
-use super::{MANAGED_BY, MANAGER, SERVICE_NAME};
+use super::{MANAGED_BY, MANAGER, SERVICE_NAME, is_headless};
 use crate::owner::{controller_of, controller_reference};
 use crate::selector::Labels;
 
@@ -189,8 +189,7 @@ fn new_slice(
 fn labels(service: &Service) -> Labels {
     let mut labels = service.metadata.labels.clone().unwrap_or_default();
     let name = service.metadata.name.clone().unwrap_or_default();
-    let cluster_ip = service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref());
-    if matches!(cluster_ip, None | Some("" | "None")) {
+    if is_headless(service) {
         labels.insert(HEADLESS.into(), String::new());
     } else {
         labels.remove(HEADLESS);
