@@ -139,14 +139,18 @@ fn opaque(dialect: Dialect, name: &str) -> Map<String, Value> {
             "format": "int-or-string",
         }),
         INT_OR_STRING => json!({ "type": "string", "format": "int-or-string" }),
-        WATCH_EVENT => json!({
-            "type": "object",
-            "required": ["type", "object"],
-            "properties": {
-                "type": { "type": "string", "default": "" },
-                "object": beside(dialect, dialect.reference(RAW), object_of_event()),
-            },
-        }),
+        WATCH_EVENT => {
+            let mut kind = json!({ "type": "string" });
+            if version3 {
+                kind["default"] = "".into();
+            }
+            let object = beside(dialect, dialect.reference(RAW), object_of_event());
+            json!({
+                "type": "object",
+                "required": ["type", "object"],
+                "properties": { "type": kind, "object": object },
+            })
+        }
         JSON | OR_ARRAY | OR_BOOL | OR_STRINGS => json!({}),
         _ => json!({ "type": "object" }),
     };

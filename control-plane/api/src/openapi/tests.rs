@@ -95,6 +95,23 @@ fn fields_tell_how_they_merge() {
 }
 
 #[test]
+fn version_2_says_the_same_in_its_own_way() {
+    let document = v2(builtin());
+    let path = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"];
+    assert_eq!(path["patch"]["parameters"][0]["in"], "body");
+    assert_eq!(path["patch"]["consumes"][2], "application/strategic-merge-patch+json");
+    let shared = path["parameters"].as_array().expect("parameters");
+    let names: Vec<&Value> = shared.iter().map(|parameter| &parameter["name"]).collect();
+    assert_eq!(names, ["name", "namespace", "pretty"]);
+    assert_eq!(shared[0]["type"], "string");
+    let spec = &document["definitions"]["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"];
+    assert_eq!(spec["$ref"], "#/definitions/io.k8s.api.apps.v1.DeploymentSpec");
+    assert!(spec["description"].is_string());
+    let int_or_string = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
+    assert_eq!(document["definitions"][int_or_string]["type"], "string");
+}
+
+#[test]
 fn index_names_every_version() {
     let index = index(builtin());
     let address = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().expect("address");

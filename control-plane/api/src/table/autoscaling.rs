@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::{GroupVersionKind, Object, convert};
+
 use super::column::{AGE, Cell, Column, NAME, Row};
 use super::tree::{at, list, quantity, text};
 
@@ -45,13 +47,12 @@ fn fewest(row: &Row) -> Value {
 
 fn targets(row: &Row) -> Value {
     const SHOWN: usize = 2;
-    let statuses = list(row.item, "status.currentMetrics");
-    let specs = list(row.item, "spec.metrics").iter().enumerate();
-    let mut metrics: Vec<String> =
+    let newer = in_version_2(row);
+    let autoscaler = newer.as_ref().unwrap_or(row.item);
+    let statuses = list(autoscaler, "status.currentMetrics");
+    let specs = list(autoscaler, "spec.metrics").iter().enumerate();
+    let metrics: Vec<String> =
         specs.map(|(index, spec)| metric(spec, statuses.get(index))).collect();
-    if let Some(target) = at(row.item, "spec.targetCPUUtilizationPercentage").as_i64() {
-        metrics.push(cpu_of_version_1(row, target));
-    }
     match metrics.len() {
         0 => "<none>".into(),
         more if more > SHOWN => {
@@ -61,11 +62,12 @@ fn targets(row: &Row) -> Value {
     }
 }
 
-/// autoscaling/v1 has one metric, in fields of its own.
-fn cpu_of_version_1(row: &Row, target: i64) -> String {
-    let current = at(row.item, "status.currentCPUUtilizationPercentage").as_i64();
-    let current = current.map_or_else(|| UNKNOWN.to_owned(), |current| format!("{current}%"));
-    format!("cpu: {current}/{target}%")
+/// Version 1 keeps all metrics but one in annotations.
+fn in_version_2(row: &Row) -> Option<Object> {
+    let [from, to] = ["v1", "v2"]
+        .map(|version| GroupVersionKind::new("autoscaling", version, "HorizontalPodAutoscaler"));
+    let is_older = text(row.item, "apiVersion") == from.api_version();
+    is_older.then(|| convert::to(&from, &to, row.item.clone()).ok()).flatten()
 }
 
 const UNKNOWN: &str = "<unknown>";

@@ -44,7 +44,6 @@ const NETWORK_POLICY: &[Column] = &[
     AGE,
 ];
 
-// Upstream's rows have an age, but its header does not announce it.
 const IP_ADDRESS: &[Column] =
     &[NAME, Column::text("ParentRef", "the object that has it", Cell::Made(parent))];
 
