@@ -100,6 +100,21 @@ impl World {
     }
 }
 
+impl Drop for World {
+    /// What the datapath counted is the first thing to look at when a test fails.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for node in &self.nodes {
+                let counters = node.tables().counters.all().unwrap_or_default();
+                for (hook, reason, counter) in counters {
+                    let (hook, reason) = (hook.name(), reason.name());
+                    eprintln!("node {}: {hook}: {reason}: {} packets", node.name, counter.packets);
+                }
+            }
+        }
+    }
+}
+
 /// Makes a namespace with a device `eth0` on the switch.
 fn plug(world: &str, short: &str, address: &str) {
     let (namespace, switch) = (format!("{world}-{short}"), format!("{world}-switch"));
