@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 
+use crate::codec;
 use crate::names::GroupVersion;
 
 use super::*;
@@ -82,6 +83,22 @@ fn rows_carry_what_was_asked_for() {
     assert_eq!(row(Include::Object), object);
     assert_eq!(row(Include::None), Value::Null);
     assert!("Everything".parse::<Include>().is_err());
+}
+
+#[test]
+fn tables_are_written_as_upstream_writes_them() {
+    let gvk = GroupVersionKind::new("", "v1", "ConfigMap");
+    let object = json!({ "metadata": { "name": "a" }, "data": { "b": "c" } });
+    let table = render(&gvk, &[&object], Timestamp::UNIX_EPOCH, Include::None, false);
+    let kind = GroupVersionKind::new("meta.k8s.io", "v1", "Table");
+    let written = codec::encode(&table, &kind, codec::Media::Json);
+    assert_eq!(
+        String::from_utf8(written).expect("JSON").trim_end(),
+        concat!(
+            r#"{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{},"#,
+            r#""columnDefinitions":null,"rows":[{"cells":["a",1,"<unknown>"],"object":null}]}"#
+        )
+    );
 }
 
 #[test]
