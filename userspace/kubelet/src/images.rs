@@ -11,7 +11,6 @@ use skep_cri::v1::{AuthConfig, Image, ImageSpec, PodSandboxConfig};
 use crate::backoff::Backoff;
 use crate::events::{Kind, Recorder, container_field};
 use crate::memory::Waiting;
-use crate::plan::up::RETRY;
 use crate::status::go_duration;
 
 /// Pull delays by image, shared by all pods.
@@ -67,7 +66,8 @@ impl Images {
         let wait = |reason: &str, message: String| Waiting {
             reason: reason.into(),
             message,
-            retry_at: Timestamp::now() + RETRY,
+            retry_at: Timestamp::now(),
+            tries: 0,
         };
         if name.is_empty()
             || name.contains(char::is_whitespace)
@@ -117,6 +117,7 @@ impl Images {
                 reason: "ImagePullBackOff".into(),
                 message: format!("Back-off pulling image \"{name}\": {message}"),
                 retry_at: until,
+                tries: 0,
             });
         }
         self.pull(runtime, events, pod, container, &spec, auth, sandbox).await
@@ -176,7 +177,8 @@ impl Images {
                 Err(Waiting {
                     reason: "ErrImagePull".into(),
                     message: error,
-                    retry_at: Timestamp::now() + RETRY,
+                    retry_at: Timestamp::now(),
+                    tries: 0,
                 })
             }
         }

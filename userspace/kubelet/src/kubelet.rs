@@ -61,6 +61,7 @@ impl Kubelet {
             cgroup_parent: self.cgroups.pod(&id.uid, Class::of(pod)),
             dns: dns::config(pod, servers, domain, &of_node),
             memory_capacity: self.machine.memory_bytes,
+            cluster_domain: self.config.cluster_domain.clone(),
         }
     }
 

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod backoff;
 pub mod bootstrap;
 mod certificate;

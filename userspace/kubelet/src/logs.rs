@@ -2,3 +2,4 @@
 
 pub(crate) mod line;
 pub(crate) mod reader;
+pub(crate) mod rotate;

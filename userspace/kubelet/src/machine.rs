@@ -5,6 +5,9 @@ use std::path::Path;
 
 use crate::spec::fields::NodeAmounts;
 
+/// Memory that pods never get: below it, the kernel starts to kill.
+const MEMORY_KEPT_BYTES: i64 = 100 << 20;
+
 /// Sizes and names that do not change while the kubelet runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
@@ -38,6 +41,11 @@ impl Machine {
             kernel,
             os_image: pretty_name(&read("/etc/os-release")),
         }
+    }
+
+    /// What pods may take of the memory.
+    pub(crate) fn allocatable_memory_bytes(&self) -> i64 {
+        (self.memory_bytes - MEMORY_KEPT_BYTES).max(0)
     }
 
     /// As the downward API counts.

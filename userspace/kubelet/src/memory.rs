@@ -22,6 +22,8 @@ pub(crate) struct Memory {
     pub(crate) last_words: BTreeMap<String, String>,
     /// When the next sandbox may be made, after one could not.
     pub(crate) sandbox_retry: Option<Timestamp>,
+    /// How often in a row none could be made.
+    pub(crate) sandbox_failures: u32,
     /// The pod must end, whatever its containers do.
     pub(crate) doom: Option<Doom>,
     /// Volumes and control group are gone.
@@ -56,6 +58,8 @@ pub(crate) struct Waiting {
     pub(crate) reason: String,
     pub(crate) message: String,
     pub(crate) retry_at: Timestamp,
+    /// How often in a row it could not for this reason.
+    pub(crate) tries: u32,
 }
 
 /// Why a pod was ended by the node.
@@ -63,6 +67,30 @@ pub(crate) struct Waiting {
 pub(crate) struct Doom {
     pub(crate) reason: String,
     pub(crate) message: String,
+}
+
+impl Doom {
+    /// The reason as events write it.
+    pub(crate) fn event(&self) -> &'static str {
+        match self.reason.as_str() {
+            "OutOfpods" => "OutOfpods",
+            "OutOfcpu" => "OutOfcpu",
+            "OutOfmemory" => "OutOfmemory",
+            _ => "Failed",
+        }
+    }
+}
+
+impl Waiting {
+    /// The same again waits longer each time, up to a bound.
+    pub(crate) fn after(mut self, before: Option<&Self>, now: Timestamp) -> Self {
+        if let Some(before) = before.filter(|before| before.reason == self.reason) {
+            self.tries = before.tries + 1;
+        }
+        let pause = SignedDuration::from_secs(1 << self.tries.clamp(1, 4));
+        self.retry_at = self.retry_at.max(now + pause);
+        self
+    }
 }
 
 impl Memory {
@@ -93,6 +121,11 @@ impl Memory {
             memory.doom = Some(Doom { reason: reason.clone(), message });
         }
         memory
+    }
+
+    /// How long to wait after the sandbox failed again.
+    pub(crate) fn sandbox_pause(&self) -> SignedDuration {
+        SignedDuration::from_secs(1 << self.sandbox_failures.clamp(1, 4))
     }
 
     /// Forgets what belongs to containers that are no longer there.

@@ -15,9 +15,12 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::{self, Room};
+use crate::events::Kind;
 use crate::garbage;
 use crate::identity::PodId;
 use crate::kubelet::Kubelet;
+use crate::memory::Doom;
 use crate::worker::{Word, Worker};
 
 /// How often the runtime is asked what runs.
@@ -113,9 +116,29 @@ impl Pods {
         let (words, receiver) = watch::channel(Word { pod: pod.clone(), gone: false });
         let wake = Arc::new(Notify::new());
         let uid = id.uid.clone();
-        let worker = Worker::new(self.kubelet.clone(), id, pod);
+        let doom = self.refuse(&id, &pod);
+        let worker = Worker::new(self.kubelet.clone(), id, pod, doom);
         let task = tokio::spawn(worker.run(receiver, wake.clone(), self.shutdown.clone()));
         self.workers.insert(uid, Handle { words, wake, task });
+    }
+
+    /// Why a pod that is new to this node cannot stay.
+    fn refuse(&self, id: &PodId, pod: &Pod) -> Option<Doom> {
+        if !admission::is_new(pod) {
+            return None;
+        }
+        let (config, machine) = (&self.kubelet.config, &self.kubelet.machine);
+        let room = Room {
+            pods: usize::try_from(config.max_pods).unwrap_or(usize::MAX),
+            cpu_milli: machine.cpus * 1000,
+            memory_bytes: machine.allocatable_memory_bytes(),
+        };
+        let known = self.known.read();
+        let others = known.iter().filter(|(uid, _)| **uid != id.uid).map(|(_, pod)| &**pod);
+        let doom = admission::refuse(pod, others, room)?;
+        drop(known);
+        self.kubelet.events.pod(pod, None, Kind::Warning, doom.event(), doom.message.clone());
+        Some(doom)
     }
 
     fn gone(&mut self, uid: &str) {

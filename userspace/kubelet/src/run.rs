@@ -19,7 +19,10 @@ use crate::kubelet::Kubelet;
 use crate::machine::Machine;
 use crate::objects::Objects;
 use crate::tokens::Tokens;
-use crate::{node, pods, server};
+use crate::{logs, node, pods, server};
+
+/// How long containers wait for the list of services.
+const SERVICES: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Runs a node's kubelet until `shutdown`. Pods go on running after it.
 ///
@@ -62,7 +65,17 @@ pub async fn run(
         runtime,
         runtime_name,
     });
+    // Containers find the services in their environment: the list must be there before the first.
+    tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        ready = tokio::time::timeout(SERVICES, kubelet.services.wait_until_ready()) => {
+            if !matches!(ready, Ok(Ok(()))) {
+                tracing::warn!("no list of services yet: containers start without their variables");
+            }
+        }
+    }
     let known = Arc::new(parking_lot::RwLock::new(HashMap::new()));
+    tokio::spawn(logs::rotate::run(kubelet.clone(), shutdown.clone()));
     let node = tokio::spawn(node::run(kubelet.clone(), shutdown.clone()));
     let pods = tokio::spawn(pods::run(kubelet.clone(), known.clone(), shutdown.clone()));
     // A server that cannot listen ends the kubelet; whatever ends it ends the rest as well.

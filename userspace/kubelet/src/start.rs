@@ -11,7 +11,6 @@ use crate::identity::PodId;
 use crate::kubelet::Kubelet;
 use crate::memory::Waiting;
 use crate::observe::Sandbox;
-use crate::plan::up::RETRY;
 use crate::resources::Amounts;
 use crate::role::Member;
 use crate::spec::container::Prepared;
@@ -89,7 +88,7 @@ pub(crate) async fn start_container(
     let fail = |reason: &str, message: String| {
         let text = format!("Error: {message}");
         kubelet.events.pod(pod, field.clone(), Kind::Warning, "Failed", text);
-        Waiting { reason: reason.into(), message, retry_at: Timestamp::now() + RETRY }
+        Waiting { reason: reason.into(), message, retry_at: Timestamp::now(), tries: 0 }
     };
     let node = kubelet.node_side(pod, id).await;
     let sandbox_config = sandbox::config(pod, id, place.sandbox.attempt, &node);

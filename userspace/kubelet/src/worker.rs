@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::identity::PodId;
 use crate::kubelet::Kubelet;
-use crate::memory::{Memory, Waiting};
+use crate::memory::{Doom, Memory, Waiting};
 use crate::observe::Observed;
 use crate::plan::{self, Plan};
 use crate::probe::{Purpose, Verdict};
@@ -66,13 +66,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(kubelet: Arc<Kubelet>, id: PodId, pod: Arc<Pod>) -> Self {
+    pub(crate) fn new(kubelet: Arc<Kubelet>, id: PodId, pod: Arc<Pod>, doom: Option<Doom>) -> Self {
         let (sender, verdicts) = mpsc::channel(VERDICTS);
         Self {
             kubelet,
             id,
             pod,
-            memory: Memory::default(),
+            memory: Memory { doom, ..Memory::default() },
             observed: Observed::default(),
             jobs: JoinSet::new(),
             start: CancellationToken::new(),
@@ -93,7 +93,9 @@ impl Worker {
     ) {
         let first = self.look().await;
         if first {
+            let doom = self.memory.doom.take();
             self.memory = Memory::inherit(&self.pod, &self.observed);
+            self.memory.doom = doom.or(self.memory.doom.take());
         }
         let mut refresh = tokio::time::interval_at(tokio::time::Instant::now() + REFRESH, REFRESH);
         loop {

@@ -19,8 +19,6 @@ use crate::status::whole_seconds;
 
 /// The version whose API this kubelet speaks.
 const VERSION: &str = "v1.37.1";
-/// Memory that pods never get: below it, the kernel starts to kill.
-const MEMORY_KEPT_BYTES: i64 = 100 << 20;
 /// What API servers may rely on: they hand WebSocket streams through instead of translating them.
 const FEATURES: [&str; 1] = ["ExtendWebSocketsToKubelet"];
 /// How many images a node tells of.
@@ -95,10 +93,7 @@ pub(super) fn status(
     let runtime = version.map(|v| format!("{}://{}", v.runtime_name, v.runtime_version));
     NodeStatus {
         capacity: Some(amounts(machine.memory_bytes, machine.disk_bytes)),
-        allocatable: Some(amounts(
-            (machine.memory_bytes - MEMORY_KEPT_BYTES).max(0),
-            machine.disk_bytes / 10 * 9,
-        )),
+        allocatable: Some(amounts(machine.allocatable_memory_bytes(), machine.disk_bytes / 10 * 9)),
         conditions: Some(conditions(readiness, old)),
         addresses: Some(
             addresses.map(|(kind, address)| NodeAddress { type_: kind.into(), address }).collect(),

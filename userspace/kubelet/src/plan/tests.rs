@@ -125,7 +125,8 @@ fn failures_are_given_time() {
     assert_eq!((short(&waits), waits.wake_at), (vec![], Some(later)));
     assert_eq!(short(&plan(&pod(&spec), &Observed::default(), &memory, later)), ["sandbox 0"]);
 
-    let waiting = Waiting { reason: "ErrImagePull".into(), message: "no".into(), retry_at: later };
+    let waiting =
+        Waiting { reason: "ErrImagePull".into(), message: "no".into(), retry_at: later, tries: 0 };
     memory.waiting.insert("a".into(), waiting);
     assert_eq!(plan(&pod(&spec), &seen(&[]), &memory, now()).wake_at, Some(later));
     assert_eq!(short(&plan(&pod(&spec), &seen(&[]), &memory, later)), ["start a 0"]);

@@ -20,6 +20,7 @@ pub(crate) struct NodeSide {
     pub(crate) cgroup_parent: String,
     pub(crate) dns: DnsConfig,
     pub(crate) memory_capacity: i64,
+    pub(crate) cluster_domain: String,
 }
 
 /// The sandbox of `pod`, for this attempt.
@@ -38,7 +39,7 @@ pub(crate) fn config(pod: &Pod, id: &PodId, attempt: u32, node: &NodeSide) -> Po
         metadata: Some(id.metadata(attempt)),
         hostname: match identity::is_host_network(pod) {
             true => String::new(),
-            false => hostname(pod),
+            false => kernel_name(pod, &node.cluster_domain),
         },
         log_directory: node.log_directory.clone(),
         dns_config: Some(node.dns.clone()),
@@ -96,6 +97,13 @@ pub(crate) fn hostname(pod: &Pod) -> String {
     let name = asked.or_else(|| pod.metadata.name.clone()).unwrap_or_default();
     let cut: String = name.chars().take(63).collect();
     cut.trim_end_matches(['-', '.']).to_owned()
+}
+
+/// What the kernel calls the pod: its host name, or its whole domain name where it asks for that.
+fn kernel_name(pod: &Pod, cluster_domain: &str) -> String {
+    let whole = pod.spec.as_ref().and_then(|spec| spec.set_hostname_as_fqdn) == Some(true);
+    let domain = domain_name(pod, cluster_domain).filter(|_| whole);
+    domain.unwrap_or_else(|| hostname(pod))
 }
 
 /// The pod's name in the cluster's DNS, if it has a subdomain.

@@ -132,7 +132,8 @@ fn why_a_container_waits() {
     };
     let mut memory = Memory::default();
     assert_eq!(reason(&memory, &["i:running"], "a").as_deref(), Some("PodInitializing"));
-    let waiting = Waiting { reason: "ErrImagePull".into(), message: "m".into(), retry_at: now() };
+    let waiting =
+        Waiting { reason: "ErrImagePull".into(), message: "m".into(), retry_at: now(), tries: 0 };
     memory.waiting.insert("a".into(), waiting);
     assert_eq!(reason(&memory, &["i:exited:0"], "a").as_deref(), Some("ErrImagePull"));
 }

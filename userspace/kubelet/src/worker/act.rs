@@ -240,8 +240,11 @@ impl Worker {
             Done::Sandbox(outcome) => {
                 self.memory.jobs.sandbox = false;
                 self.memory.sandbox_retry = None;
+                self.memory.sandbox_failures =
+                    if outcome.is_ok() { 0 } else { self.memory.sandbox_failures + 1 };
                 if let Err((reason, message)) = outcome {
-                    self.memory.sandbox_retry = Some(Timestamp::now() + RETRY);
+                    self.memory.sandbox_retry =
+                        Some(Timestamp::now() + self.memory.sandbox_pause());
                     if !reason.is_empty() {
                         tracing::warn!(pod = %self.id, reason, message, "no sandbox");
                         self.kubelet.events.pod(&self.pod, None, Kind::Warning, reason, message);
@@ -252,7 +255,11 @@ impl Worker {
                 self.memory.jobs.starting = None;
                 match outcome {
                     Ok(()) => self.memory.waiting.remove(&name),
-                    Err(waiting) => self.memory.waiting.insert(name, waiting),
+                    Err(waiting) => {
+                        let before = self.memory.waiting.get(&name);
+                        let waiting = waiting.after(before, Timestamp::now());
+                        self.memory.waiting.insert(name, waiting)
+                    }
                 };
             }
             Done::Stop { id } => {
