@@ -87,6 +87,9 @@ pub struct Flags {
     /// How many deployments are worked on at a time
     #[arg(long, default_value_t = 5, value_name = "COUNT")]
     pub concurrent_deployment_syncs: usize,
+    /// How many daemon sets are worked on at a time
+    #[arg(long, default_value_t = 2, value_name = "COUNT")]
+    pub concurrent_daemonset_syncs: usize,
     /// How many replica sets are worked on at a time
     #[arg(long, default_value_t = 5, value_name = "COUNT")]
     pub concurrent_replicaset_syncs: usize,

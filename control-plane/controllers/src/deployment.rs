@@ -5,7 +5,6 @@ mod revision;
 mod rollout;
 mod scale;
 mod status;
-mod template;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use crate::error::words;
 use crate::owned_pods::owner_key;
 use crate::owner::{carry_out, claim, controller_of};
 use crate::pod::is_terminal;
+use crate::pod_template::same;
 use crate::pod_writer::is_namespace_terminating;
 use crate::runtime::{
     Context, Event, Informer, Key, Next, Objects, Queue, Reconcile, Recorder, RequestError,
@@ -193,7 +193,7 @@ impl Deployments {
             let there: ReplicaSet = self.objects.get(&Key::of(&set.metadata)).await?;
             let owner = controller_of(&there.metadata).map(|owner| &owner.uid);
             let ours = owner == deployment.metadata.uid.as_ref()
-                && template::same(&deployment.spec.template, there.spec.template.as_ref());
+                && same(&deployment.spec.template, there.spec.template.as_ref());
             if !ours {
                 let collisions = status.collision_count.unwrap_or_default() + 1;
                 let status = DeploymentStatus {

@@ -14,6 +14,9 @@ pub enum Error {
     /// The object says something that cannot be understood.
     #[error("{0}")]
     Object(String),
+    /// Another revision has the same hash, and so the name.
+    #[error("the hash of the pod template is taken by another template")]
+    Collision,
     /// A certificate or key could not be used.
     #[error("{0}")]
     Certificate(String),

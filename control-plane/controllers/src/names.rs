@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::certificates::{approve, clean, sign};
 use crate::{
-    bootstrap_token, cluster_role, deployment, endpoint_slice, endpoints, garbage, job_ttl,
-    namespace, node_ipam, node_lifecycle, pod_gc, replica_set, root_ca, service_account,
+    bootstrap_token, cluster_role, daemon_set, deployment, endpoint_slice, endpoints, garbage,
+    job_ttl, namespace, node_ipam, node_lifecycle, pod_gc, replica_set, root_ca, service_account,
     taint_eviction,
 };
 
@@ -15,6 +15,7 @@ pub(crate) const ALL: &[&str] = &[
     bootstrap_token::NAME,
     clean::NAME,
     cluster_role::NAME,
+    daemon_set::NAME,
     deployment::NAME,
     endpoint_slice::NAME,
     endpoints::NAME,

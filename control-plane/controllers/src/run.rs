@@ -9,9 +9,9 @@ use crate::certificates::{approve, clean, sign};
 use crate::config::Config;
 use crate::runtime::{Context, Objects};
 use crate::{
-    bootstrap_token, cluster_role, deployment, endpoint_slice, endpoints, garbage, job_ttl, leader,
-    namespace, node_ipam, node_lifecycle, pod_gc, replica_set, root_ca, service_account,
-    taint_eviction,
+    bootstrap_token, cluster_role, daemon_set, deployment, endpoint_slice, endpoints, garbage,
+    job_ttl, leader, namespace, node_ipam, node_lifecycle, pod_gc, replica_set, root_ca,
+    service_account, taint_eviction,
 };
 
 /// Runs the controllers until `shutdown`, or until the lease is lost.
@@ -80,6 +80,9 @@ fn set_up(config: Config, context: &mut Context) -> anyhow::Result<()> {
     }
     if on(deployment::NAME) {
         deployment::set_up(context, objects.clone(), flags.concurrent_deployment_syncs);
+    }
+    if on(daemon_set::NAME) {
+        daemon_set::set_up(context, objects.clone(), flags.concurrent_daemonset_syncs);
     }
     if on(endpoint_slice::NAME) {
         let max = usize::from(flags.max_endpoints_per_slice);

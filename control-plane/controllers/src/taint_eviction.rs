@@ -1,6 +1,6 @@
 //! Drives pods off nodes with `NoExecute` taints that they do not tolerate, or not for longer.
 
-mod toleration;
+mod stay;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::runtime::{
     Context, Event, Informer, Key, Next, Objects, Queue, Reconcile, Recorder, is_not_found,
 };
 
-use toleration::{Stay, stay};
+use stay::{Stay, stay};
 
 /// The controller's name.
 pub(crate) const NAME: &str = "taint-eviction-controller";

@@ -17,8 +17,8 @@ use super::scale::{
     replicas, wanted,
 };
 use super::status::{counted, is_complete, rolling};
-use super::template::{HASH_LABEL, hash, same};
 use crate::owner::controller_reference;
+use crate::pod_template::{HASH_LABEL, hash, same};
 
 /// One write.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,14 +2,14 @@
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
-/// The label that carries the hash of a replica set's template.
-pub(super) const HASH_LABEL: &str = "pod-template-hash";
+/// The label by which a deployment tells its replica sets apart.
+pub(crate) const HASH_LABEL: &str = "pod-template-hash";
 
 /// What names may be made of: no vowels, so that no word is spelt; nothing that looks alike.
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// Same template, whatever hash label either carries.
-pub(super) fn same(ours: &PodTemplateSpec, theirs: Option<&PodTemplateSpec>) -> bool {
+pub(crate) fn same(ours: &PodTemplateSpec, theirs: Option<&PodTemplateSpec>) -> bool {
     theirs.is_some_and(|theirs| without_hash(ours) == without_hash(theirs))
 }
 
@@ -29,7 +29,7 @@ fn without_hash(template: &PodTemplateSpec) -> PodTemplateSpec {
 }
 
 /// A short name for the template. How often it collided with another's goes into it.
-pub(super) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
+pub(crate) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
     let json = serde_json::to_vec(&without_hash(template)).unwrap_or_default();
     let seed = collisions.map(i32::to_le_bytes).unwrap_or_default();
     let mut hash: u32 = 0x811c_9dc5;
