@@ -44,6 +44,11 @@ pub(crate) fn status(
             phase::phase(pod, &status, ending && observed.running().next().is_none()).to_owned()
         }
     });
+    // A pod that was turned away has no containers to speak of.
+    if doom.is_some() && observed.containers.is_empty() && old.container_statuses.is_none() {
+        status.container_statuses = None;
+        status.init_container_statuses = None;
+    }
     status.reason = doom.as_ref().map(|doom| doom.reason.clone());
     status.message = doom.map(|doom| doom.message);
     set_addresses(&mut status, pod, observed);

@@ -149,6 +149,17 @@ fn a_deleted_pod_that_never_started_has_failed() {
 }
 
 #[test]
+fn a_pod_turned_away_has_no_containers() {
+    let pod = pod(&json!({"containers": [{"name": "a"}]}));
+    let doom = Doom { reason: "OutOfcpu".into(), message: "no room".into() };
+    let memory = Memory { doom: Some(doom), ..Memory::default() };
+    let status = status(&pod, &Observed::default(), &memory, false, now());
+    assert_eq!(status.phase.as_deref(), Some("Failed"));
+    assert_eq!(status.reason.as_deref(), Some("OutOfcpu"));
+    assert_eq!(status.container_statuses, None);
+}
+
+#[test]
 fn durations_as_go_prints_them() {
     for (millis, text) in
         [(350, "350ms"), (10_000, "10s"), (1500, "1.500s"), (80_000, "1m20s"), (300_000, "5m0s")]
