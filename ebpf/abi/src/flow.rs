@@ -29,11 +29,12 @@ pub struct FlowKey<F: Family> {
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow<F: Family> {
-    /// When the last packet was seen, in ticks.
-    pub seen_ticks: u64,
     /// Packets seen.
     pub packets: u64,
-    /// Their bytes, link header included.
+    /// When the last packet was seen, in ticks. It stands between the two others because two zeroes in
+    /// a row would be written by a byte loop.
+    pub seen_ticks: u64,
+    /// The packets' bytes, link header included.
     pub bytes: u64,
     /// Source address after translation.
     pub src: F::Addr,

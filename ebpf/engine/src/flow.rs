@@ -142,6 +142,9 @@ pub(crate) fn open_snat<F: Net, T: Tables<F>>(
     let count = u32::from(ports.max.wrapping_sub(ports.min)) + 1;
     let start = hash::below(hash::of_tuple(headers, !seed), count);
     for attempt in 0..PORT_TRIES {
+        if attempt >= count {
+            break;
+        }
         let mut offset = start + attempt;
         if offset >= count {
             offset -= count;

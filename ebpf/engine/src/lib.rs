@@ -4,7 +4,7 @@
 //! host it runs over hash maps ([`host`]), and both are held against the same table of packets. It must
 //! never know Kubernetes, keep state of its own, or depend on anything but its tables and the packet.
 //!
-//! Every hook has one entry point: [`from_pod`] and [`open_from_pod`], [`to_pod`], [`from_node`] and
+//! Every hook has one entry point: [`from_pod`], [`open_from_pod`] and [`route_from_pod`], [`to_pod`], [`from_node`] and
 //! [`open_from_node`], [`to_node`], [`peer_of`] for packets, [`connect`] and [`believed_peer`] for sockets.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -29,7 +29,7 @@ pub mod host;
 
 pub use net::Net;
 pub use node::{from_node, open_from_node, to_node};
-pub use pod::{from_pod, open_from_pod, to_pod};
+pub use pod::{from_pod, open_from_pod, route_from_pod, to_pod};
 pub use route::peer_of;
 pub use socket::{Call, SocketVerdict, believed_peer, connect};
 pub use tables::{FlowTable, Seen, Tables};

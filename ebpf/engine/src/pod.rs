@@ -60,7 +60,7 @@ pub fn from_pod<F: Net, T: Tables<F>>(
     }
 }
 
-/// What [`from_pod`] left: Services, the nodes, the world.
+/// What [`from_pod`] left: new connections to a Service.
 #[inline(always)]
 pub fn open_from_pod<F: Net, T: Tables<F>>(
     packet: &mut impl Packet,
@@ -71,8 +71,8 @@ pub fn open_from_pod<F: Net, T: Tables<F>>(
     let Some(headers) = parse::<F>(packet) else { return Verdict::drop(Reason::Malformed) };
     let (headers, net) = (&headers, F::config(&config));
     let unassigned = is_in::<F>(&headers.dst, &net.services, &net.services_mask);
-    if unassigned && headers.kind == Kind::Fragment {
-        return Verdict::drop(Reason::Fragment);
+    if headers.kind == Kind::Fragment {
+        return if unassigned { Verdict::drop(Reason::Fragment) } else { Verdict::ROUTE };
     }
     let (port_be, proto) = (headers.dport_be, headers.proto);
     if let Some(service) = service::lookup(tables, &headers.dst, port_be, proto, scope::INTERNAL) {
@@ -82,6 +82,15 @@ pub fn open_from_pod<F: Net, T: Tables<F>>(
     if unassigned {
         return service::unknown(tables, &headers.dst, scope::INTERNAL);
     }
+    Verdict::ROUTE
+}
+
+/// What [`open_from_pod`] left: the nodes and the world.
+#[inline(always)]
+pub fn route_from_pod<F: Net, T: Tables<F>>(packet: &mut impl Packet, tables: &T) -> Verdict {
+    let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
+    let Some(headers) = parse::<F>(packet) else { return Verdict::drop(Reason::Malformed) };
+    let headers = &headers;
     let place = route::locate(tables, &headers.dst);
     if headers.ttl <= 1 || matches!(place, Place::Stack) {
         return Verdict::PASS;

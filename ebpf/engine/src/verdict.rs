@@ -51,8 +51,10 @@ pub enum Action {
     Out,
     /// It opens a connection: ask the hook's `open_` function. What opens connections is a function of
     /// its own, so that the kernel's verifier walks the two one after the other, not each path of one
-    /// with each path of the other.
+    /// with each path of the other, and so that their variables are not on the stack together.
     Open,
+    /// It opens a connection, but not to a Service: ask the hook's `route_` function.
+    Route,
 }
 
 /// An action and what it needs: a reason, a device or an index.
@@ -67,6 +69,8 @@ impl Verdict {
     pub const PASS: Self = Self::pass(Reason::Passed);
     /// [`Action::Open`].
     pub const OPEN: Self = Self::new(Action::Open, 0);
+    /// [`Action::Route`].
+    pub const ROUTE: Self = Self::new(Action::Route, 0);
 
     const fn new(action: Action, argument: u32) -> Self {
         Self((action as u64) << 32 | argument as u64)
@@ -112,7 +116,8 @@ impl Verdict {
             3 => Action::ToPod,
             4 => Action::ToPeer,
             5 => Action::Out,
-            _ => Action::Open,
+            6 => Action::Open,
+            _ => Action::Route,
         }
     }
 
@@ -142,7 +147,7 @@ impl core::fmt::Debug for Verdict {
         write!(f, "{:?}", self.action())?;
         match self.action() {
             Action::Pass | Action::Drop | Action::Reject => write!(f, "({})", self.reason().name()),
-            Action::Open => Ok(()),
+            Action::Open | Action::Route => Ok(()),
             _ => write!(f, "({})", self.argument()),
         }
     }
@@ -159,6 +164,7 @@ mod tests {
             (Verdict::to_peer(u32::MAX), Action::ToPeer, u32::MAX),
             (Verdict::out(1), Action::Out, 1),
             (Verdict::OPEN, Action::Open, 0),
+            (Verdict::ROUTE, Action::Route, 0),
         ];
         for (verdict, action, argument) in devices {
             assert_eq!((verdict.action(), verdict.argument()), (action, argument));

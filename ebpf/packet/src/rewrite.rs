@@ -30,8 +30,8 @@ pub fn rewrite<F: Wire>(
     let addresses = Difference::NONE
         .words(headers.src.as_ref(), to.src.as_ref())
         .words(headers.dst.as_ref(), to.dst.as_ref());
-    packet.store(F::SRC, *to.src)?;
-    packet.store(F::DST, *to.dst)?;
+    store_address(packet, F::SRC, to.src.as_ref())?;
+    store_address(packet, F::DST, to.dst.as_ref())?;
     if F::VERSION == 4 {
         let checksum: u16 = packet.load(ETHERNET + 10)?;
         packet.store(ETHERNET + 10, addresses.apply(checksum))?;
@@ -47,6 +47,15 @@ pub fn rewrite<F: Wire>(
     // ICMP for IPv4 has no pseudo header.
     let pseudo = if headers.proto == proto::ICMP { Difference::NONE } else { addresses };
     packet.mend_checksum(headers.checksum(), pseudo, own, headers.kind == Kind::Udp)?;
+    Some(())
+}
+
+/// Word by word: the compiler makes a byte loop of a copy from one memory to another that may overlap.
+#[inline(always)]
+fn store_address(packet: &mut impl Packet, offset: usize, words: &[u32]) -> Option<()> {
+    for (number, word) in words.iter().enumerate() {
+        packet.store(offset + number * 4, *word)?;
+    }
     Some(())
 }
 

@@ -32,46 +32,63 @@ const AF_INET6: u32 = 10;
 
 /// What functions return for a packet that opens a connection: no action that a program knows.
 pub const OPEN: i32 = 100;
+/// What functions return for a packet that opens a connection to no Service.
+pub const ROUTE: i32 = 102;
 /// What functions return for a packet that has to be rejected.
 pub const REJECT: i32 = 101;
 
-/// Runs a hook's two functions over a packet, by its family: the one for known connections, then, if
-/// that says so, the one for new ones; and rejects what either says to reject. Neither IPv4 nor IPv6
-/// goes its way.
+/// Runs a hook's functions over a packet, by its family: the one for known connections, then, as that
+/// says, the one for new ones to Services and the one for new ones to elsewhere; and rejects what any
+/// of them says to reject. Neither IPv4 nor IPv6 goes its way.
 ///
 /// The functions are global ones, which the verifier walks each by itself, and they follow upon each
 /// other instead of one calling the other, which keeps their frames off the same 512 bytes of stack.
 macro_rules! by_family {
-    ($context:expr, $hook:expr, $known4:ident, $open4:ident, $known6:ident, $open6:ident) => {{
+    ($context:expr, $hook:expr, [$($step4:ident),*], [$($step6:ident),*]) => {{
         let context = $context.as_ptr().cast::<__sk_buff>();
         let from_overlay = u32::from($hook as u8 == skep_abi::Hook::OverlayIngress as u8);
         // SAFETY: the context is valid while the program runs.
         match unsafe { (*context).protocol as u16 } {
             skep_packet::ethertype::IPV4 => {
-                let mut action = $known4(context);
-                if action == $crate::act::OPEN {
-                    action = $open4(context);
-                }
+                let action = $crate::act::in_turn!(context, [$($step4),*]);
                 if action == $crate::act::REJECT {
-                    action = $crate::act::refuse4(context, from_overlay);
+                    $crate::act::refuse4(context, from_overlay)
+                } else {
+                    action
                 }
-                action
             }
             skep_packet::ethertype::IPV6 => {
-                let mut action = $known6(context);
-                if action == $crate::act::OPEN {
-                    action = $open6(context);
-                }
+                let action = $crate::act::in_turn!(context, [$($step6),*]);
                 if action == $crate::act::REJECT {
-                    action = $crate::act::refuse6(context, from_overlay);
+                    $crate::act::refuse6(context, from_overlay)
+                } else {
+                    action
                 }
-                action
             }
             _ => $crate::act::NEXT,
         }
     }};
 }
 pub(crate) use by_family;
+
+/// Runs functions in turn, until one has an action that is not the call for the next.
+macro_rules! in_turn {
+    ($context:ident, [$known:ident, $open:ident]) => {{
+        let mut action = $known($context);
+        if action == $crate::act::OPEN {
+            action = $open($context);
+        }
+        action
+    }};
+    ($context:ident, [$known:ident, $open:ident, $route:ident]) => {{
+        let mut action = $crate::act::in_turn!($context, [$known, $open]);
+        if action == $crate::act::ROUTE {
+            action = $route($context);
+        }
+        action
+    }};
+}
+pub(crate) use in_turn;
 
 /// A family as far as sending needs it.
 pub trait Send: Net {
@@ -139,6 +156,7 @@ where
     let (argument, mut reason) = (verdict.argument(), verdict.reason_number());
     let action = match verdict.action() {
         Action::Open => return OPEN,
+        Action::Route => return ROUTE,
         Action::Pass => NEXT,
         Action::Drop => SHOT,
         Action::Reject => REJECT,

@@ -16,10 +16,8 @@ pub fn node_ingress(context: TcContext) -> i32 {
     by_family!(
         context,
         Hook::NodeIngress,
-        node_ingress4,
-        open_node_ingress4,
-        node_ingress6,
-        open_node_ingress6
+        [node_ingress4, open_node_ingress4],
+        [node_ingress6, open_node_ingress6]
     )
 }
 

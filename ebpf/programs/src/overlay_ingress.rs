@@ -16,10 +16,8 @@ pub fn overlay_ingress(context: TcContext) -> i32 {
     by_family!(
         context,
         Hook::OverlayIngress,
-        overlay_ingress4,
-        open_overlay_ingress4,
-        overlay_ingress6,
-        open_overlay_ingress6
+        [overlay_ingress4, open_overlay_ingress4],
+        [overlay_ingress6, open_overlay_ingress6]
     )
 }
 

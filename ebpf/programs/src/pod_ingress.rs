@@ -2,7 +2,7 @@
 
 use aya_ebpf::{EbpfContext as _, bindings::__sk_buff, macros::classifier, programs::TcContext};
 use skep_abi::{Hook, V4, V6};
-use skep_engine::{from_pod, open_from_pod};
+use skep_engine::{from_pod, open_from_pod, route_from_pod};
 
 use crate::{
     act::{act, by_family},
@@ -16,10 +16,8 @@ pub fn pod_ingress(context: TcContext) -> i32 {
     by_family!(
         context,
         Hook::PodIngress,
-        pod_ingress4,
-        open_pod_ingress4,
-        pod_ingress6,
-        open_pod_ingress6
+        [pod_ingress4, open_pod_ingress4, route_pod_ingress4],
+        [pod_ingress6, open_pod_ingress6, route_pod_ingress6]
     )
 }
 
@@ -60,5 +58,25 @@ pub extern "C" fn open_pod_ingress6(context: *mut __sk_buff) -> i32 {
     let mut skb = Skb::new(context);
     let at = skb.at(Hook::PodIngress);
     let verdict = open_from_pod::<V6, _>(&mut skb, &KernelTables, at);
+    act::<V6>(&skb, verdict, at)
+}
+
+/// New connections of IPv4 to no Service.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn route_pod_ingress4(context: *mut __sk_buff) -> i32 {
+    let mut skb = Skb::new(context);
+    let at = skb.at(Hook::PodIngress);
+    let verdict = route_from_pod::<V4, _>(&mut skb, &KernelTables);
+    act::<V4>(&skb, verdict, at)
+}
+
+/// New connections of IPv6 to no Service.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn route_pod_ingress6(context: *mut __sk_buff) -> i32 {
+    let mut skb = Skb::new(context);
+    let at = skb.at(Hook::PodIngress);
+    let verdict = route_from_pod::<V6, _>(&mut skb, &KernelTables);
     act::<V6>(&skb, verdict, at)
 }

@@ -1,0 +1,437 @@
+//! The table: every rule of the datapath as a packet that it applies to.
+
+use skep_abi::{backend_state, config_flags, service_flags, via};
+use skep_bpf::Program;
+
+use crate::{
+    case::{Case, Fate},
+    frame::{Frame, flags},
+    world::{Front, InConfig, NODE_PORT, OVERLAY, POD_A, POD_B, SNAT_PORT, UPLINK, World},
+};
+
+use Fate::{Drop, Pass, Redirect};
+
+/// From pod A.
+const A: (Program, u32) = (Program::PodIngress, POD_A);
+/// From pod B.
+const B: (Program, u32) = (Program::PodIngress, POD_B);
+/// From the stack to pod A.
+const TO_A: (Program, u32) = (Program::PodEgress, POD_A);
+/// In by the node's device.
+const IN: (Program, u32) = (Program::NodeIngress, UPLINK);
+/// Out by the node's device, from the stack.
+const OUT: (Program, u32) = (Program::NodeEgress, UPLINK);
+/// In by the overlay.
+const FAR: (Program, u32) = (Program::OverlayIngress, OVERLAY);
+
+/// All cases of a family.
+pub fn all<F: InConfig>() -> Vec<Case<F>> {
+    let mut cases = routing();
+    cases.extend(services());
+    cases.extend(node_ports());
+    cases.extend(masquerade());
+    cases.extend(rejections());
+    cases
+}
+
+/// Packets without translation.
+fn routing<F: InConfig>() -> Vec<Case<F>> {
+    let world = World::<F>::new;
+    let (a, b) = ((F::pod_a(), 4000), (F::pod_b(), 80));
+    let to_b = Frame::tcp(a, b, flags::SYN);
+    let to_near = Frame::udp(a, (F::near_pod(), 53));
+    let to_far = Frame::udp(a, (F::far_pod(), 53));
+    let to_node = Frame::tcp(a, (F::node(), 10_250), flags::SYN);
+    let to_near_node = Frame::tcp(a, (F::near_node(), 22), flags::SYN);
+    let to_nobody = Frame::tcp(a, (F::at(20, 77), 80), flags::SYN);
+    let from_near = Frame::udp((F::near_pod(), 53), a);
+    let host = Frame::tcp((F::client(), 999), (F::node(), 22), flags::SYN);
+    let host_reply = Frame::tcp((F::node(), 40_000), (F::client(), 443), flags::ACK);
+    let spoofed = Frame::tcp((F::pod_b(), 4000), b, flags::SYN);
+    let forged = Frame::tcp((F::client(), 4000), b, flags::SYN);
+    let other = Frame::other(F::pod_a(), F::pod_b(), 47);
+    vec![
+        Case::new("pod to pod on the node", world()).send(A, &to_b, Redirect, &to_b.clone().hop()),
+        Case::new("pod to pod, a protocol without ports", world()).send(
+            A,
+            &other,
+            Redirect,
+            &other.clone().hop(),
+        ),
+        Case::new("pod to pod on a near node", world()).send(
+            A,
+            &to_near,
+            Redirect,
+            &to_near.clone().hop(),
+        ),
+        Case::new("pod to pod behind the overlay", world()).send(
+            A,
+            &to_far,
+            Redirect,
+            &to_far.clone().hop(),
+        ),
+        Case::new("pod to its node", world()).same(A, &to_node, Pass),
+        Case::new("pod to another node", world()).send(
+            A,
+            &to_near_node,
+            Redirect,
+            &to_near_node.clone().hop(),
+        ),
+        Case::new("pod to an address of its range that no pod has", world())
+            .same(A, &to_nobody, Pass),
+        Case::new("a pod's last hop is the stack's to answer", world()).same(
+            A,
+            &to_b.clone().ttl(1),
+            Pass,
+        ),
+        Case::new("a near pod to a pod here", world()).send(
+            IN,
+            &from_near,
+            Redirect,
+            &from_near.clone().hop(),
+        ),
+        Case::new("a far pod to a pod here", world()).send(
+            FAR,
+            &from_near,
+            Redirect,
+            &from_near.clone().hop(),
+        ),
+        Case::new("the host's own traffic in", world()).same(IN, &host, Pass),
+        Case::new("the host's own traffic out", world()).same(OUT, &host_reply, Pass),
+        Case::new("a pod that uses another pod's address", world()).same(A, &spoofed, Drop),
+        Case::new("a pod that uses a foreign address", world()).same(A, &forged, Drop),
+        Case::new("from the stack to a pod", world()).same(
+            TO_A,
+            &Frame::tcp((F::node(), 5000), a, flags::SYN),
+            Pass,
+        ),
+    ]
+}
+
+/// Services as pods see them.
+fn services<F: InConfig>() -> Vec<Case<F>> {
+    let world = World::<F>::new;
+    let (a, b, near) = ((F::pod_a(), 4000), (F::pod_b(), 8080), (F::near_pod(), 8080));
+    let vip = (F::service(1), 80);
+    let tcp = Front::<F>::tcp(vip.0, vip.1);
+    let udp = Front::<F>::udp(vip.0, vip.1);
+    let node_snat = (F::node(), SNAT_PORT);
+    let host_backend = (F::node(), 6443);
+    let syn = |from, to| Frame::<F>::tcp(from, to, flags::SYN);
+    let syn_ack = |from, to| Frame::<F>::tcp(from, to, flags::SYN_ACK);
+    let ack = |from, to| Frame::<F>::tcp(from, to, flags::ACK);
+    vec![
+        Case::new(
+            "pod to a Service, backend here, TCP, both ways",
+            world().service(tcp, &[(b.0, b.1, via::POD)]),
+        )
+        .send(A, &syn(a, vip), Redirect, &syn(a, b).hop())
+        .send(B, &syn_ack(b, a), Redirect, &syn_ack(vip, a).hop())
+        .send(A, &ack(a, vip), Redirect, &ack(a, b).hop())
+        .send(B, &ack(b, a), Redirect, &ack(vip, a).hop()),
+        Case::new(
+            "pod to a Service, backend found by its address",
+            world().service(tcp, &[(b.0, b.1, via::LOOKUP)]),
+        )
+        .send(A, &syn(a, vip), Redirect, &syn(a, b).hop())
+        .send(B, &syn_ack(b, a), Redirect, &syn_ack(vip, a).hop()),
+        Case::new(
+            "pod to a Service, backend on a near node, both ways",
+            world().service(tcp, &[(near.0, near.1, via::PEER)]),
+        )
+        .send(A, &syn(a, vip), Redirect, &syn(a, near).hop())
+        .send(IN, &syn_ack(near, a), Redirect, &syn_ack(vip, a).hop())
+        .send(A, &ack(a, vip), Redirect, &ack(a, near).hop()),
+        Case::new(
+            "pod to a Service, UDP, both ways",
+            world().service(udp, &[(b.0, b.1, via::POD)]),
+        )
+        .send(A, &Frame::udp(a, vip), Redirect, &Frame::udp(a, b).hop())
+        .send(B, &Frame::udp(b, a), Redirect, &Frame::udp(vip, a).hop())
+        .send(A, &Frame::udp(a, vip), Redirect, &Frame::udp(a, b).hop()),
+        Case::new(
+            "pod to itself through its Service: from the node's address",
+            world().service(tcp, &[(a.0, 8080, via::POD)]),
+        )
+        .send(A, &syn(a, vip), Redirect, &syn(node_snat, (a.0, 8080)).hop())
+        .send(A, &syn_ack((a.0, 8080), node_snat), Redirect, &syn_ack(vip, a).hop())
+        .send(A, &ack(a, vip), Redirect, &ack(node_snat, (a.0, 8080)).hop())
+        .send(A, &ack((a.0, 8080), node_snat), Redirect, &ack(vip, a).hop()),
+        Case::new(
+            "pod to a Service in the node's host network, both ways",
+            world().service(tcp, &[(host_backend.0, host_backend.1, via::HOST)]),
+        )
+        .send(A, &syn(a, vip), Pass, &syn(a, host_backend))
+        .send(TO_A, &syn_ack(host_backend, a), Pass, &syn_ack(vip, a)),
+        Case::new(
+            "a connection opened again after FINs finds a backend anew",
+            world().service(tcp, &[(b.0, b.1, via::POD)]),
+        )
+        .send(A, &syn(a, vip), Redirect, &syn(a, b).hop())
+        .send(
+            A,
+            &Frame::tcp(a, vip, flags::FIN_ACK),
+            Redirect,
+            &Frame::tcp(a, b, flags::FIN_ACK).hop(),
+        )
+        .send(A, &syn(a, vip), Redirect, &syn(a, b).hop()),
+    ]
+}
+
+/// Node ports and external addresses, as the world sees them.
+fn node_ports<F: InConfig>() -> Vec<Case<F>> {
+    let world = World::<F>::new;
+    let client = (F::client(), 5000);
+    let front = (F::node(), NODE_PORT);
+    let (b, near, far) = ((F::pod_b(), 8080), (F::near_pod(), 8080), (F::far_pod(), 8080));
+    let tcp = Front { flags: service_flags::NODE_PORT, ..Front::<F>::tcp(front.0, front.1) };
+    let udp = Front { flags: service_flags::NODE_PORT, ..Front::<F>::udp(front.0, front.1) };
+    let external = (F::external(), 443);
+    let snat = (F::node(), SNAT_PORT);
+    let syn = |from, to| Frame::<F>::tcp(from, to, flags::SYN);
+    let syn_ack = |from, to| Frame::<F>::tcp(from, to, flags::SYN_ACK);
+    let ack = |from, to| Frame::<F>::tcp(from, to, flags::ACK);
+    vec![
+        Case::new(
+            "node port, backend here: the client's address stays",
+            world().service(tcp, &[(b.0, b.1, via::POD)]),
+        )
+        .send(IN, &syn(client, front), Redirect, &syn(client, b).hop())
+        .send(B, &syn_ack(b, client), Redirect, &syn_ack(front, client).hop())
+        .send(IN, &ack(client, front), Redirect, &ack(client, b).hop())
+        .send(B, &ack(b, client), Redirect, &ack(front, client).hop()),
+        Case::new(
+            "node port, backend on a near node: from this node's address",
+            world().service(tcp, &[(near.0, near.1, via::PEER)]),
+        )
+        .send(IN, &syn(client, front), Redirect, &syn(snat, near).hop())
+        .send(IN, &syn_ack(near, snat), Redirect, &syn_ack(front, client).hop())
+        .send(IN, &ack(client, front), Redirect, &ack(snat, near).hop())
+        .send(IN, &ack(near, snat), Redirect, &ack(front, client).hop()),
+        Case::new(
+            "node port, backend behind the overlay",
+            world().service(tcp, &[(far.0, far.1, via::PEER)]),
+        )
+        .send(IN, &syn(client, front), Redirect, &syn(snat, far).hop())
+        .send(FAR, &syn_ack(far, snat), Redirect, &syn_ack(front, client).hop()),
+        Case::new(
+            "node port, UDP, backend on a near node",
+            world().service(udp, &[(near.0, near.1, via::LOOKUP)]),
+        )
+        .send(IN, &Frame::udp(client, front), Redirect, &Frame::udp(snat, near).hop())
+        .send(IN, &Frame::udp(near, snat), Redirect, &Frame::udp(front, client).hop()),
+        Case::new(
+            "external address",
+            world().service(Front::tcp(external.0, external.1), &[(b.0, b.1, via::POD)]),
+        )
+        .send(IN, &syn(client, external), Redirect, &syn(client, b).hop())
+        .send(B, &syn_ack(b, client), Redirect, &syn_ack(external, client).hop()),
+        Case::new(
+            "node port, backend in the host network",
+            world()
+                .config_flag(config_flags::HOST_BACKENDS)
+                .service(tcp, &[(F::node(), 6443, via::HOST)]),
+        )
+        .send(IN, &syn(client, front), Pass, &syn(client, (F::node(), 6443)))
+        .send(OUT, &syn_ack((F::node(), 6443), client), Pass, &syn_ack(front, client)),
+        Case::new("pod to a node port of its node", world().service(tcp, &[(b.0, b.1, via::POD)]))
+            .send(A, &syn((F::pod_a(), 4000), front), Redirect, &syn((F::pod_a(), 4000), b).hop())
+            .send(
+                B,
+                &syn_ack(b, (F::pod_a(), 4000)),
+                Redirect,
+                &syn_ack(front, (F::pod_a(), 4000)).hop(),
+            ),
+        Case::new(
+            "two clients cannot share the only port of a translated source",
+            world().service(tcp, &[(near.0, near.1, via::PEER)]),
+        )
+        .send(IN, &syn(client, front), Redirect, &syn(snat, near).hop())
+        .same(IN, &syn((F::client(), 5001), front), Drop),
+        Case::new(
+            "one port of a translated source serves two destinations",
+            world()
+                .service(tcp, &[(near.0, near.1, via::PEER)])
+                .service(Front::tcp(external.0, external.1), &[(far.0, far.1, via::PEER)]),
+        )
+        .send(IN, &syn(client, front), Redirect, &syn(snat, near).hop())
+        .send(IN, &syn(client, external), Redirect, &syn(snat, far).hop()),
+    ]
+}
+
+/// Pods and the world.
+fn masquerade<F: InConfig>() -> Vec<Case<F>> {
+    let world = World::<F>::new;
+    let (a, web) = ((F::pod_a(), 4000), (F::client(), 443));
+    let snat = (F::node(), SNAT_PORT);
+    let syn = |from, to| Frame::<F>::tcp(from, to, flags::SYN);
+    let syn_ack = |from, to| Frame::<F>::tcp(from, to, flags::SYN_ACK);
+    let mut kept = World::<F>::new();
+    kept.config.flags = 0;
+    let mut cases = vec![
+        Case::new("pod to the world and back, TCP", world())
+            .send(A, &syn(a, web), Redirect, &syn(snat, web).hop())
+            .send(IN, &syn_ack(web, snat), Redirect, &syn_ack(web, a).hop())
+            .send(
+                A,
+                &Frame::tcp(a, web, flags::ACK),
+                Redirect,
+                &Frame::tcp(snat, web, flags::ACK).hop(),
+            )
+            .send(
+                IN,
+                &Frame::tcp(web, snat, flags::ACK),
+                Redirect,
+                &Frame::tcp(web, a, flags::ACK).hop(),
+            ),
+        Case::new("pod to the world and back, UDP", world())
+            .send(A, &Frame::udp(a, web), Redirect, &Frame::udp(snat, web).hop())
+            .send(IN, &Frame::udp(web, snat), Redirect, &Frame::udp(web, a).hop()),
+        Case::new("pod pings the world", world())
+            .send(
+                A,
+                &Frame::echo_request(a, web.0),
+                Redirect,
+                &Frame::echo_request(snat, web.0).hop(),
+            )
+            .send(
+                IN,
+                &Frame::echo_reply(web.0, snat),
+                Redirect,
+                &Frame::echo_reply(web.0, a).hop(),
+            ),
+        Case::new("pod to the world without masquerading", kept).same(A, &syn(a, web), Pass),
+        Case::new("an answer that needs no translation gets none", world()).same(
+            A,
+            &syn_ack(a, web),
+            Pass,
+        ),
+        Case::new("to a port of translated sources that none uses", world()).same(
+            IN,
+            &syn_ack(web, snat),
+            Pass,
+        ),
+    ];
+    if F::VERSION == 4 {
+        cases.push(Case::new("pod to the world, UDP without a checksum", world()).send(
+            A,
+            &Frame::udp_unchecked(a, web),
+            Redirect,
+            &Frame::udp_unchecked(snat, web).hop(),
+        ));
+    }
+    cases
+}
+
+/// Services without a backend.
+fn rejections<F: InConfig>() -> Vec<Case<F>> {
+    let world = World::<F>::new;
+    let (a, vip, client) = ((F::pod_a(), 4000), (F::service(1), 80), (F::client(), 5000));
+    let front = (F::node(), NODE_PORT);
+    let syn = |from, to| Frame::<F>::tcp(from, to, flags::SYN);
+    let tcp = Front::<F>::tcp(vip.0, vip.1);
+    let b = (F::pod_b(), 8080, via::POD);
+    let silent = Front { flags: service_flags::DROP, ..Front::<F>::tcp(front.0, front.1) };
+    let datagram = Frame::<F>::udp(a, vip);
+    let from_outside = Frame::<F>::udp(client, front);
+    let unknown_port = syn(a, (vip.0, 81));
+    let data = Frame::<F>::tcp(a, (vip.0, 81), flags::ACK);
+    vec![
+        Case::new("a Service without backends resets TCP", world().service(tcp, &[])).send(
+            A,
+            &syn(a, vip),
+            Redirect,
+            &syn(a, vip).reset(),
+        ),
+        Case::new(
+            "a Service without backends answers UDP",
+            world().service(Front::udp(vip.0, vip.1), &[]),
+        )
+        .send(A, &datagram, Redirect, &datagram.unreachable()),
+        Case::new(
+            "a node port without backends resets TCP",
+            world().service(Front::tcp(front.0, front.1), &[]),
+        )
+        .send(IN, &syn(client, front), Redirect, &syn(client, front).reset()),
+        Case::new(
+            "a node port without backends answers UDP",
+            world().service(Front::udp(front.0, front.1), &[]),
+        )
+        .send(IN, &from_outside, Redirect, &from_outside.unreachable()),
+        Case::new("a Service that keeps silent", world().service(silent, &[])).same(
+            IN,
+            &syn(client, front),
+            Drop,
+        ),
+        Case::new(
+            "an unknown port of a Service is reset",
+            world().service(tcp, &[b]).rejecting(vip.0),
+        )
+        .send(A, &unknown_port, Redirect, &unknown_port.reset())
+        .send(A, &data, Redirect, &data.reset()),
+        Case::new("a reset is never answered", world().service(tcp, &[b]).rejecting(vip.0)).same(
+            A,
+            &Frame::tcp(a, (vip.0, 81), flags::RST),
+            Drop,
+        ),
+        Case::new("an address of the range that no Service has", world())
+            .same(A, &syn(a, (F::service(9), 80)), Drop)
+            .same(IN, &syn(client, (F::service(9), 80)), Drop),
+        Case::new(
+            "a slot with a backend that is gone",
+            world().service(tcp, &[b]).backend_state(backend_state::GONE),
+        )
+        .same(A, &syn(a, vip), Drop),
+        Case::new(
+            "a terminating backend still serves",
+            world().service(tcp, &[b]).backend_state(backend_state::TERMINATING),
+        )
+        .send(A, &syn(a, vip), Redirect, &syn(a, (b.0, b.1)).hop()),
+    ]
+}
+
+/// Cases whose last packet is that of an established connection, for measuring.
+pub fn costs<F: InConfig>() -> Vec<Case<F>> {
+    let world = World::<F>::new;
+    let (a, b, near) = ((F::pod_a(), 4000), (F::pod_b(), 8080), (F::near_pod(), 8080));
+    let (vip, front, client) = ((F::service(1), 80), (F::node(), NODE_PORT), (F::client(), 5000));
+    let snat = (F::node(), SNAT_PORT);
+    let tcp = |from, to, flags| Frame::<F>::tcp(from, to, flags);
+    let service = |to, way| world().service(Front::tcp(vip.0, vip.1), &[(to, 8080, way)]);
+    let port = |to, way| world().service(Front::tcp(front.0, front.1), &[(to, 8080, way)]);
+    let open = |case: Case<F>, at, to: Frame<F>| case.same(at, &to, Redirect);
+    let to_b = Case::new("pod to pod on the node", world());
+    let cases = [
+        open(to_b, A, tcp(a, b, flags::ACK)),
+        [tcp(a, vip, flags::SYN)]
+            .iter()
+            .fold(
+                Case::new("pod to a Service, backend here, established", service(b.0, via::POD)),
+                |case, frame| open(case, A, frame.clone()),
+            )
+            .same(B, &tcp(b, a, flags::SYN_ACK), Redirect)
+            .same(A, &tcp(a, vip, flags::ACK), Redirect)
+            .same(A, &tcp(a, vip, flags::ACK), Redirect),
+        Case::new("node port, backend here, established", port(b.0, via::POD))
+            .same(IN, &tcp(client, front, flags::SYN), Redirect)
+            .same(B, &tcp(b, client, flags::SYN_ACK), Redirect)
+            .same(IN, &tcp(client, front, flags::ACK), Redirect)
+            .same(IN, &tcp(client, front, flags::ACK), Redirect),
+        Case::new("node port, near backend, established", port(near.0, via::PEER))
+            .same(IN, &tcp(client, front, flags::SYN), Redirect)
+            .same(IN, &tcp(near, snat, flags::SYN_ACK), Redirect)
+            .same(IN, &tcp(client, front, flags::ACK), Redirect)
+            .same(IN, &tcp(client, front, flags::ACK), Redirect),
+        Case::new("reply of a near backend, established", port(near.0, via::PEER))
+            .same(IN, &tcp(client, front, flags::SYN), Redirect)
+            .same(IN, &tcp(near, snat, flags::SYN_ACK), Redirect)
+            .same(IN, &tcp(client, front, flags::ACK), Redirect)
+            .same(IN, &tcp(near, snat, flags::ACK), Redirect),
+        Case::new("the host's own traffic in", world()).same(
+            IN,
+            &tcp(client, (F::node(), 22), flags::ACK),
+            Pass,
+        ),
+    ];
+    cases.into()
+}

@@ -1,0 +1,255 @@
+//! Frames described by what matters in them, and built with checksums summed in full: the measure for
+//! what the datapath does by difference.
+
+use skep_abi::{Family, proto};
+use skep_packet::checksum::{of_bytes, sum_words};
+
+/// TCP flags of frames.
+pub mod flags {
+    /// Opens a connection.
+    pub const SYN: u8 = 0x02;
+    /// Answers the opening.
+    pub const SYN_ACK: u8 = 0x12;
+    /// Carries data.
+    pub const ACK: u8 = 0x10;
+    /// Ends one direction.
+    pub const FIN_ACK: u8 = 0x11;
+    /// Refuses without an acknowledgment.
+    pub const RST: u8 = 0x04;
+    /// Refuses what had no acknowledgment.
+    pub const RST_ACK: u8 = 0x14;
+}
+
+/// What follows the network header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// TCP without options or data.
+    Tcp {
+        /// See [`flags`].
+        flags: u8,
+        /// Sequence number.
+        seq: u32,
+        /// Acknowledgment number.
+        ack: u32,
+    },
+    /// UDP with data; `checksum` false leaves the field zero (IPv4 allows it).
+    Udp {
+        /// Data.
+        data: &'static [u8],
+        /// Whether there is a checksum.
+        checksum: bool,
+    },
+    /// ICMP echo; the port of the asking side is the identifier.
+    Echo {
+        /// Whether it is the reply.
+        reply: bool,
+    },
+    /// ICMP port unreachable that quotes the head of another frame.
+    Unreachable(Box<Vec<u8>>),
+    /// Any other protocol.
+    Other(u8),
+}
+
+/// A frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame<F: Family> {
+    /// Source address and port.
+    pub src: (F::Addr, u16),
+    /// Destination address and port.
+    pub dst: (F::Addr, u16),
+    /// Time to live.
+    pub ttl: u8,
+    /// What it carries.
+    pub payload: Payload,
+    /// Ethernet source and destination, turned around in answers.
+    pub macs: ([u8; 6], [u8; 6]),
+}
+
+/// Hardware address of whoever sends a frame.
+pub const SENDER: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// Hardware address of whoever receives it.
+pub const RECEIVER: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
+impl<F: Family> Frame<F> {
+    fn new(src: (F::Addr, u16), dst: (F::Addr, u16), payload: Payload) -> Self {
+        Self { src, dst, ttl: 64, payload, macs: (SENDER, RECEIVER) }
+    }
+
+    /// A TCP segment.
+    pub fn tcp(src: (F::Addr, u16), dst: (F::Addr, u16), flags: u8) -> Self {
+        Self::new(src, dst, Payload::Tcp { flags, seq: 1000, ack: 2000 })
+    }
+
+    /// A UDP datagram.
+    pub fn udp(src: (F::Addr, u16), dst: (F::Addr, u16)) -> Self {
+        Self::new(src, dst, Payload::Udp { data: b"datagram", checksum: true })
+    }
+
+    /// A UDP datagram without a checksum.
+    pub fn udp_unchecked(src: (F::Addr, u16), dst: (F::Addr, u16)) -> Self {
+        Self::new(src, dst, Payload::Udp { data: b"odd", checksum: false })
+    }
+
+    /// An echo request of the identifier that is the source's port.
+    pub fn echo_request(src: (F::Addr, u16), dst: F::Addr) -> Self {
+        Self::new(src, (dst, 0), Payload::Echo { reply: false })
+    }
+
+    /// An echo reply to the identifier that is the destination's port.
+    pub fn echo_reply(src: F::Addr, dst: (F::Addr, u16)) -> Self {
+        Self::new((src, 0), dst, Payload::Echo { reply: true })
+    }
+
+    /// A protocol that is never translated.
+    pub fn other(src: F::Addr, dst: F::Addr, protocol: u8) -> Self {
+        Self::new((src, 0), (dst, 0), Payload::Other(protocol))
+    }
+
+    /// The TCP reset that answers this segment.
+    pub fn reset(&self) -> Self {
+        let Payload::Tcp { flags: own, seq, ack } = self.payload else {
+            panic!("only TCP is reset")
+        };
+        let one = u32::from(own & 0x02 != 0) + u32::from(own & 0x01 != 0);
+        let payload = if own & flags::ACK != 0 {
+            Payload::Tcp { flags: flags::RST, seq: ack, ack: 0 }
+        } else {
+            Payload::Tcp { flags: flags::RST_ACK, seq: 0, ack: seq.wrapping_add(one) }
+        };
+        Self { macs: (RECEIVER, SENDER), ..Self::new(self.dst, self.src, payload) }
+    }
+
+    /// The ICMP error that answers this frame.
+    pub fn unreachable(&self) -> Self {
+        let quoted = Self::header_bytes() + 8;
+        let head = self.bytes()[14..14 + quoted].to_vec();
+        let payload = Payload::Unreachable(Box::new(head));
+        Self { macs: (RECEIVER, SENDER), ..Self::new((self.dst.0, 0), (self.src.0, 0), payload) }
+    }
+
+    /// The frame one hop on.
+    pub fn hop(self) -> Self {
+        Self { ttl: self.ttl - 1, ..self }
+    }
+
+    /// The frame with another time to live.
+    pub fn ttl(self, ttl: u8) -> Self {
+        Self { ttl, ..self }
+    }
+
+    fn header_bytes() -> usize {
+        if F::VERSION == 4 { 20 } else { 40 }
+    }
+
+    fn icmp() -> u8 {
+        if F::VERSION == 4 { proto::ICMP } else { proto::ICMPV6 }
+    }
+
+    fn protocol(&self) -> u8 {
+        match self.payload {
+            Payload::Tcp { .. } => proto::TCP,
+            Payload::Udp { .. } => proto::UDP,
+            Payload::Echo { .. } | Payload::Unreachable(_) => Self::icmp(),
+            Payload::Other(protocol) => protocol,
+        }
+    }
+
+    /// The frame's bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        let segment = self.segment();
+        let mut bytes = Vec::new();
+        bytes.extend(self.macs.1);
+        bytes.extend(self.macs.0);
+        if F::VERSION == 4 {
+            bytes.extend([0x08, 0x00]);
+            let mut header = vec![0x45, 0];
+            header.extend((20 + segment.len() as u16).to_be_bytes());
+            header.extend([0, 0, 0x40, 0, self.ttl, self.protocol(), 0, 0]);
+            header.extend(words(self.src.0.as_ref()));
+            header.extend(words(self.dst.0.as_ref()));
+            let checksum = of_bytes(&header, 0);
+            header[10..12].copy_from_slice(&checksum.to_ne_bytes());
+            bytes.extend(header);
+        } else {
+            bytes.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+            bytes.extend((segment.len() as u16).to_be_bytes());
+            bytes.extend([self.protocol(), self.ttl]);
+            bytes.extend(words(self.src.0.as_ref()));
+            bytes.extend(words(self.dst.0.as_ref()));
+        }
+        bytes.extend(segment);
+        bytes
+    }
+
+    fn segment(&self) -> Vec<u8> {
+        let (sport, dport) = (self.src.1.to_be_bytes(), self.dst.1.to_be_bytes());
+        let mut segment = Vec::new();
+        match &self.payload {
+            Payload::Tcp { flags, seq, ack } => {
+                segment.extend(sport);
+                segment.extend(dport);
+                segment.extend(seq.to_be_bytes());
+                segment.extend(ack.to_be_bytes());
+                // What answers sets no window.
+                let window = if flags & flags::RST == 0 { 1024_u16 } else { 0 };
+                segment.extend([0x50, *flags]);
+                segment.extend(window.to_be_bytes());
+                segment.extend([0, 0, 0, 0]);
+                self.seal(&mut segment, 16);
+            }
+            Payload::Udp { data, checksum } => {
+                segment.extend(sport);
+                segment.extend(dport);
+                segment.extend((8 + data.len() as u16).to_be_bytes());
+                segment.extend([0, 0]);
+                segment.extend(*data);
+                if *checksum {
+                    self.seal(&mut segment, 6);
+                }
+            }
+            Payload::Echo { reply } => {
+                let kind = match (F::VERSION, reply) {
+                    (4, false) => 8,
+                    (4, true) => 0,
+                    (_, false) => 128,
+                    (_, true) => 129,
+                };
+                segment.extend([kind, 0, 0, 0]);
+                segment.extend(if *reply { dport } else { sport });
+                segment.extend([0, 1]);
+                segment.extend(b"ping");
+                self.seal(&mut segment, 2);
+            }
+            Payload::Unreachable(head) => {
+                segment.extend(if F::VERSION == 4 { [3, 3] } else { [1, 4] });
+                segment.extend([0; 6]);
+                segment.extend(head.as_slice());
+                self.seal(&mut segment, 2);
+            }
+            Payload::Other(_) => segment.extend(b"sixteen bytes..."),
+        }
+        segment
+    }
+
+    /// Puts the checksum over the segment and its pseudo header at `offset`.
+    fn seal(&self, segment: &mut [u8], offset: usize) {
+        let protocol = self.protocol();
+        let pseudo = if protocol == proto::ICMP {
+            0
+        } else {
+            sum_words(self.src.0.as_ref())
+                + sum_words(self.dst.0.as_ref())
+                + u64::from(u16::from_ne_bytes([0, protocol]))
+                + u64::from((segment.len() as u16).to_be())
+        };
+        let mut checksum = of_bytes(segment, pseudo);
+        if checksum == 0 && protocol == proto::UDP {
+            checksum = u16::MAX;
+        }
+        segment[offset..offset + 2].copy_from_slice(&checksum.to_ne_bytes());
+    }
+}
+
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}

@@ -1,0 +1,86 @@
+//! Running cases on the engine over tables in ordinary memory.
+
+use skep_bpf::Program;
+use skep_engine::{
+    Action, Ingress, Verdict, from_node, from_pod, host::HostTables, open_from_node, open_from_pod,
+    route_from_pod, to_node, to_pod,
+};
+use skep_packet::{host::HostPacket, parse, reject};
+
+use crate::{
+    case::Fate,
+    world::{InConfig, TICK, World},
+};
+
+/// The engine of one node.
+#[derive(Debug)]
+pub struct HostNode<F: InConfig>(pub HostTables<F>);
+
+impl<F: InConfig> HostNode<F> {
+    /// With the tables of a world.
+    pub fn new(world: &World<F>) -> Self {
+        let mut tables = HostTables::new(world.config);
+        tables.now_ticks = TICK;
+        tables.slots.clone_from(&world.slots);
+        tables.backends.extend(&world.backends);
+        tables.peers.extend(&world.peers);
+        for (key, node) in &world.nodes {
+            tables.nodes.push((key.prefix_len, key.addr, *node));
+        }
+        for (key, service) in &world.services {
+            tables.put_service(*key, *service);
+        }
+        for (key, endpoint) in &world.endpoints {
+            tables.put_endpoint(key.addr, *endpoint);
+        }
+        Self(tables)
+    }
+
+    /// The engine's verdict on a packet, which is changed along.
+    pub fn decide(&self, program: Program, ifindex: u32, packet: &mut HostPacket) -> Verdict {
+        let hook = program.hook().expect("packet programs have a hook");
+        let (tables, at) = (&self.0, Ingress { ifindex, hook });
+        match program {
+            Program::PodIngress => {
+                let mut verdict = from_pod(packet, tables, at);
+                if verdict == Verdict::OPEN {
+                    verdict = open_from_pod(packet, tables, at);
+                }
+                if verdict == Verdict::ROUTE {
+                    verdict = route_from_pod(packet, tables);
+                }
+                verdict
+            }
+            Program::NodeIngress | Program::OverlayIngress => {
+                let mut verdict = from_node(packet, tables, at);
+                if verdict == Verdict::OPEN {
+                    verdict = open_from_node(packet, tables, at);
+                }
+                verdict
+            }
+            Program::PodEgress => to_pod(packet, tables),
+            Program::NodeEgress => to_node(packet, tables),
+            other => panic!("{} is no program for packets of cases", other.name()),
+        }
+    }
+
+    /// What becomes of a packet, and what is left of it.
+    pub fn run(&self, program: Program, ifindex: u32, packet: &[u8]) -> (Fate, Vec<u8>) {
+        let mut packet = HostPacket(packet.to_vec());
+        let verdict = self.decide(program, ifindex, &mut packet);
+        let fate = match verdict.action() {
+            Action::Pass => Fate::Pass,
+            Action::Drop => Fate::Drop,
+            Action::ToPod | Action::ToPeer | Action::Out => Fate::Redirect,
+            Action::Reject => {
+                let headers = parse::<F>(&packet);
+                match headers.and_then(|headers| reject(&mut packet, &headers)) {
+                    Some(()) => Fate::Redirect,
+                    None => Fate::Drop,
+                }
+            }
+            Action::Open | Action::Route => panic!("a hook's last function never asks for another"),
+        };
+        (fate, packet.0)
+    }
+}

@@ -1,0 +1,171 @@
+//! Running cases on the programs in the kernel, through `BPF_PROG_TEST_RUN`, in a network namespace and
+//! on a BPF file system of their own.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, unshare},
+    unistd::geteuid,
+};
+use skep_abi::{V4, V6};
+use skep_bpf::{Datapath, FamilyTables, Kind, Program, Sizes, TestRun};
+
+use crate::{
+    case::Fate,
+    world::{DEVICES, InConfig, World},
+};
+
+/// `TCX_NEXT`.
+const NEXT: u32 = u32::MAX;
+/// `TC_ACT_SHOT`.
+const SHOT: u32 = 2;
+/// `TC_ACT_REDIRECT`.
+const REDIRECT: u32 = 7;
+
+/// A folder with a BPF file system on it; unmounted when dropped.
+struct Bpffs(tempfile::TempDir);
+
+impl Bpffs {
+    fn mount() -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("skep-packets-").tempdir()?;
+        mount(Some("bpf"), dir.path(), Some("bpf"), MsFlags::empty(), None::<&str>)
+            .context("cannot mount a BPF file system")?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Bpffs {
+    fn drop(&mut self) {
+        // Nothing can be done about a failure here; the mount goes with the thread's namespace.
+        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// The programs of one node, loaded.
+pub struct KernelNode {
+    datapath: Datapath,
+    runs: HashMap<Program, TestRun>,
+    pin_dir: PathBuf,
+    _bpffs: Bpffs,
+}
+
+/// A family's tables.
+pub trait InTables: InConfig {
+    /// Picks them.
+    fn of(tables: &skep_bpf::Tables) -> &FamilyTables<Self>;
+}
+
+impl InTables for V4 {
+    fn of(tables: &skep_bpf::Tables) -> &FamilyTables<Self> {
+        &tables.v4
+    }
+}
+
+impl InTables for V6 {
+    fn of(tables: &skep_bpf::Tables) -> &FamilyTables<Self> {
+        &tables.v6
+    }
+}
+
+impl KernelNode {
+    /// Moves the calling thread into namespaces of its own, with the devices of the plan, and loads the
+    /// programs.
+    ///
+    /// # Errors
+    /// When the caller is not root, or the kernel lacks something.
+    pub fn new() -> Result<Self> {
+        ensure!(geteuid().is_root(), "needs root: eBPF programs are loaded into the kernel");
+        unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
+            .context("cannot make namespaces")?;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
+            .context("cannot make mounts private")?;
+        let bpffs = Bpffs::mount()?;
+        for ifindex in DEVICES {
+            make_device(ifindex)?;
+        }
+        let pin_dir = bpffs.0.path().join("node");
+        let datapath = Datapath::open_or_load(&pin_dir, &Sizes::for_memory(0))?;
+        let mut runs = HashMap::new();
+        for program in Program::ALL.into_iter().filter(|program| program.kind() != Kind::Socket) {
+            runs.insert(program, TestRun::open(&pin_dir, program)?);
+        }
+        Ok(Self { datapath, runs, pin_dir, _bpffs: bpffs })
+    }
+
+    /// The folder of the pins.
+    pub fn pin_dir(&self) -> &Path {
+        &self.pin_dir
+    }
+
+    /// The datapath.
+    pub fn datapath(&self) -> &Datapath {
+        &self.datapath
+    }
+
+    /// The program, to run it.
+    pub fn program(&self, program: Program) -> &TestRun {
+        &self.runs[&program]
+    }
+
+    /// Fills the tables with those of a world, after emptying them.
+    pub fn set<F: InTables>(&self, world: &World<F>) -> Result<()> {
+        let all = self.datapath.tables();
+        let tables = F::of(all);
+        for table in [&tables.flows, &tables.embryos, &tables.snat] {
+            empty(table)?;
+        }
+        empty(&tables.services)?;
+        empty(&tables.endpoints)?;
+        empty(&tables.nodes)?;
+        empty(&tables.sources)?;
+        all.slots.write(0, &world.slots)?;
+        for (id, backend) in (1..).zip(&world.backends) {
+            tables.backends.set(id, backend)?;
+        }
+        for (index, peer) in (1..).zip(&world.peers) {
+            all.peers.insert(&index, peer)?;
+        }
+        tables.services.insert_all(&world.services)?;
+        tables.endpoints.insert_all(&world.endpoints)?;
+        tables.nodes.insert_all(&world.nodes)?;
+        all.update_config(|config| *config = world.config)?;
+        Ok(())
+    }
+
+    /// What becomes of a packet, and what is left of it.
+    pub fn run(&self, program: Program, ifindex: u32, packet: &[u8]) -> Result<(Fate, Vec<u8>)> {
+        let outcome = self.program(program).run(packet, ifindex, 1)?;
+        let fate = match outcome.verdict {
+            NEXT => Fate::Pass,
+            SHOT => Fate::Drop,
+            REDIRECT => Fate::Redirect,
+            other => bail!("{} returned {other}", program.name()),
+        };
+        Ok((fate, outcome.packet))
+    }
+}
+
+fn empty<K: skep_bpf::Record, V: skep_bpf::Record>(table: &skep_bpf::Table<K, V>) -> Result<()> {
+    for (key, _) in table.entries()? {
+        table.remove(&key)?;
+    }
+    Ok(())
+}
+
+/// Makes a device with this index; its peer stays unused.
+fn make_device(ifindex: u32) -> Result<()> {
+    let output = Command::new("ip")
+        .args(["link", "add", &format!("dev{ifindex}"), "index", &ifindex.to_string()])
+        .args(["type", "veth", "peer", "name", &format!("peer{ifindex}")])
+        .output()
+        .context("cannot run ip: install iproute2")?;
+    ensure!(output.status.success(), "ip: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
