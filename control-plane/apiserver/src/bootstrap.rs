@@ -38,7 +38,7 @@ pub(crate) async fn run(server: &ApiServer, service_range: ipnet::IpNet) -> Resu
         priority_class("system-node-critical", 2_000_001_000),
         priority_class("system-cluster-critical", 2_000_000_000),
     ];
-    objects.push(authentication_config(&server.settings().authority_pem));
+    objects.push(authentication_config(server));
     let roles = policy::defaults();
     let roles = roles.iter().map(|default| {
         keeper.ensure(&default.object, move |stored| policy::reconcile(stored, default))
@@ -168,11 +168,20 @@ fn priority_class(name: &str, value: i64) -> Value {
 }
 
 /// Where extension API servers learn whose client certificates are good.
-fn authentication_config(authority_pem: &str) -> Value {
+fn authentication_config(server: &ApiServer) -> Value {
+    let settings = server.settings();
     json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
-        "data": {"client-ca-file": authority_pem},
+        "data": {
+            "client-ca-file": settings.authority_pem,
+            "requestheader-client-ca-file": settings.front_proxy_authority_pem,
+            "requestheader-allowed-names": r#"["front-proxy-client"]"#,
+            "requestheader-username-headers": r#"["X-Remote-User"]"#,
+            "requestheader-uid-headers": r#"["X-Remote-Uid"]"#,
+            "requestheader-group-headers": r#"["X-Remote-Group"]"#,
+            "requestheader-extra-headers-prefix": r#"["X-Remote-Extra-"]"#,
+        },
     })
 }

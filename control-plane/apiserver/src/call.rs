@@ -173,14 +173,16 @@ impl Call {
         gvk: &GroupVersionKind,
     ) -> Answer {
         let media = self.accept.media;
-        let mut response = match self.accept.form {
+        // A Status is told as it is, whatever form objects are wanted in.
+        let form = if gvk.kind == "Status" { Form::Object } else { self.accept.form };
+        let mut response = match form {
             Form::Object => answer::object(code, object, gvk, media),
             Form::Metadata => {
                 let metadata = GroupVersionKind::new("meta.k8s.io", "v1", "PartialObjectMetadata");
                 answer::object(code, &skep_api::table::partial_metadata(object), &metadata, media)
             }
             Form::Table => {
-                let table = crate::verbs::list::table(self, gvk, &[object], true);
+                let table = crate::verbs::list::table(self, gvk, &[object])?;
                 answer::object(
                     code,
                     &table,

@@ -115,6 +115,8 @@ impl Config {
 pub(crate) struct Settings {
     pub(crate) advertise_address: SocketAddr,
     pub(crate) authority_pem: String,
+    /// Whose client certificates extension API servers take for this server's.
+    pub(crate) front_proxy_authority_pem: String,
     pub(crate) max_readonly: usize,
     pub(crate) max_mutating: usize,
 }

@@ -1,13 +1,13 @@
 //! What the server serves, told to clients: /api, /apis, OpenAPI, and the keys of its tokens.
 
+mod openapi;
+
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 use skep_api::discovery::{self, Aggregated};
-use skep_api::openapi;
 use skep_api::status::Status;
-use skep_auth::authn::UserInfo;
 use skep_auth::serviceaccount::openid_configuration;
 
 use crate::ApiServer;
@@ -15,12 +15,12 @@ use crate::answer;
 use crate::http::accept::takes_gzip;
 use crate::http::body::{self, Body};
 use crate::request::Info;
+use openapi::{version2, version3};
 
 /// Answers discovery paths; nothing for any other.
 pub(crate) fn answer(
     server: &ApiServer,
     info: &Info,
-    _user: &UserInfo,
     headers: &HeaderMap,
 ) -> Result<Option<Response<Body>>, Status> {
     if info.method != Method::GET && info.method != Method::HEAD {
@@ -39,9 +39,14 @@ pub(crate) fn answer(
         ["apis", group] => discovery::group(registry, group).ok_or_else(Status::no_such_path)?,
         ["api", version] => resource_list(server, "", version)?,
         ["apis", group, version] => resource_list(server, group, version)?,
-        ["openapi", "v3"] => openapi::index(registry),
-        ["openapi", "v3", "api", version] => openapi_document(server, "", version)?,
-        ["openapi", "v3", "apis", group, version] => openapi_document(server, group, version)?,
+        ["openapi", "v3"] => skep_api::openapi::index(registry),
+        ["openapi", "v3", "api", version] => {
+            return version3(registry, ("", version), &info.query, headers).map(Some);
+        }
+        ["openapi", "v3", "apis", group, version] => {
+            return version3(registry, (group, version), &info.query, headers).map(Some);
+        }
+        ["openapi", "v2"] => return version2(registry, headers).map(Some),
         [".well-known", "openid-configuration"] => {
             let authentication = server.authentication();
             let keys = format!("https://{}/openid/v1/jwks", server.settings().advertised());
@@ -56,10 +61,6 @@ pub(crate) fn answer(
 
 fn resource_list(server: &ApiServer, group: &str, version: &str) -> Result<Value, Status> {
     discovery::resource_list(server.registry(), group, version).ok_or_else(Status::no_such_path)
-}
-
-fn openapi_document(server: &ApiServer, group: &str, version: &str) -> Result<Value, Status> {
-    openapi::document(server.registry(), group, version).ok_or_else(Status::no_such_path)
 }
 
 /// The form in which a client wants to discover everything at once.
@@ -124,6 +125,7 @@ fn paths(server: &ApiServer) -> Value {
         "/healthz",
         "/livez",
         "/metrics",
+        "/openapi/v2",
         "/openapi/v3",
         "/openid/v1/jwks",
         "/readyz",

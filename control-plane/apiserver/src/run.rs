@@ -142,6 +142,7 @@ fn parts(config: &Config, pki: &ClusterPki, store: Arc<dyn Store>) -> anyhow::Re
         settings: Settings {
             advertise_address: config.advertised(),
             authority_pem,
+            front_proxy_authority_pem: pki.front_proxy_authority.certificate_pem().to_owned(),
             max_readonly: flags.max_requests_inflight,
             max_mutating: flags.max_mutating_requests_inflight,
         },

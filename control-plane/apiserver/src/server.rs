@@ -169,7 +169,7 @@ impl ApiServer {
         self.authorize(&info, &user).await?;
         match info.resource.is_some() {
             true => self.answer_resource(info, user, parts, body).await,
-            false => self.answer_path(&info, &user, &parts).await,
+            false => self.answer_path(&info, &parts).await,
         }
     }
 
@@ -206,16 +206,11 @@ impl ApiServer {
         info.with_attributes(user, |attributes| self.facts().decide(attributes))
     }
 
-    async fn answer_path(
-        &self,
-        info: &Info,
-        user: &UserInfo,
-        parts: &http::request::Parts,
-    ) -> Answer {
+    async fn answer_path(&self, info: &Info, parts: &http::request::Parts) -> Answer {
         if let Some(response) = health::answer(self, info).await {
             return Ok(response);
         }
-        if let Some(response) = discovery::answer(self, info, user, &parts.headers)? {
+        if let Some(response) = discovery::answer(self, info, &parts.headers)? {
             return Ok(response);
         }
         Err(Status::no_such_path())

@@ -49,11 +49,10 @@ async fn global_default(classes: &Objects) -> Result<Option<Object>, Status> {
     let range = Range::prefix(classes.prefix(""));
     let found = classes.store.range(range).await.map_err(store_error)?;
     let mut all = found.kvs.iter().map(|kv| classes.decode(&kv.value, kv.mod_revision));
-    let lowest = all.try_fold(None, |lowest: Option<Object>, class| {
+    all.try_fold(None, |lowest: Option<Object>, class| {
         let class = class?;
         let value = |class: &Value| class["value"].as_i64().unwrap_or(0);
         let lower = lowest.as_ref().is_none_or(|lowest| value(&class) < value(lowest));
         Ok::<_, Status>(if class["globalDefault"] == true && lower { Some(class) } else { lowest })
-    });
-    lowest
+    })
 }

@@ -76,7 +76,7 @@ impl DeleteOptions {
         let grace_seconds = query.number("gracePeriodSeconds");
         let orphan = query.has("orphanDependents").then(|| query.flag("orphanDependents"));
         Ok(Self {
-            grace_seconds: grace_seconds.map_err(|message| Status::bad_request(message))?,
+            grace_seconds: grace_seconds.map_err(Status::bad_request)?,
             propagation: propagation(query.get("propagationPolicy"), orphan)?,
             dry_run: query.has("dryRun"),
             ..Self::default()

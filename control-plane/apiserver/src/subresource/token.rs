@@ -83,7 +83,8 @@ async fn binding(call: &Call, account: &Object, bound: &Value) -> Result<Binding
             binding.pod = Some(reference(&pod));
         }
         "Secret" => {
-            binding.secret = Some(reference(&find(call, bound, "secrets", call.namespace()).await?))
+            let secret = find(call, bound, "secrets", call.namespace()).await?;
+            binding.secret = Some(reference(&secret));
         }
         "Node" => binding.node = Some(reference(&find(call, bound, "nodes", "").await?)),
         other => {

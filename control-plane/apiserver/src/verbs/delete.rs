@@ -18,20 +18,24 @@ use crate::request::options::{DeleteOptions, Propagation};
 
 const ATTEMPTS: usize = 64;
 
-/// Kinds whose deletion answers the object; for the others it is a Status.
-const ANSWER_OBJECT: [&str; 11] = [
-    "pods",
-    "services",
-    "serviceaccounts",
-    "persistentvolumes",
-    "persistentvolumeclaims",
-    "podtemplates",
-    "resourcequotas",
-    "storageclasses",
-    "csidrivers",
-    "csinodes",
-    "volumeattachments",
-];
+/// Whether a deletion answers the object that is gone; for the others it is a Status.
+fn answers_object(resource: &Resource) -> bool {
+    match (resource.group.as_ref(), resource.plural.as_ref()) {
+        ("", plural) => matches!(
+            plural,
+            "pods"
+                | "services"
+                | "serviceaccounts"
+                | "persistentvolumes"
+                | "persistentvolumeclaims"
+                | "podtemplates"
+                | "resourcequotas"
+        ),
+        ("storage.k8s.io", plural) => plural != "csistoragecapacities",
+        ("resource.k8s.io", plural) => plural != "devicetaintrules",
+        _ => false,
+    }
+}
 
 pub(crate) async fn delete(call: &Call) -> Answer {
     let body = call.read_delete_options().await?;
@@ -45,7 +49,7 @@ pub(crate) async fn delete(call: &Call) -> Answer {
         options: &options,
     };
     let deleted = deletion.run().await?;
-    if deleted.gone && !ANSWER_OBJECT.contains(&call.resource.plural.as_ref()) {
+    if deleted.gone && !answers_object(call.resource) {
         let details = Details {
             name: call.name().to_owned(),
             group: call.resource.group.to_string(),

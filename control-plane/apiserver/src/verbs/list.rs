@@ -70,7 +70,7 @@ pub(crate) async fn list(call: &Call) -> Answer {
         }
         Form::Table => {
             let items: Vec<&Object> = page.items.iter().collect();
-            let mut table = table(call, &call.resource.gvk(), &items, true);
+            let mut table = table(call, &call.resource.gvk(), &items)?;
             table["metadata"] = page.meta.to_value();
             codec::encode(&table, &GroupVersionKind::new("meta.k8s.io", "v1", "Table"), media)
         }
@@ -86,17 +86,20 @@ pub(crate) fn table(
     call: &Call,
     gvk: &GroupVersionKind,
     items: &[&Object],
-    headers: bool,
-) -> Object {
-    let include = call.query.get("includeObject").parse().unwrap_or_default();
-    let mut table = api_table::render(gvk, items, jiff::Timestamp::now(), include, headers);
+) -> Result<Object, Status> {
+    let include = call
+        .query
+        .get("includeObject")
+        .parse()
+        .map_err(|message: String| Status::bad_request(message))?;
+    let mut table = api_table::render(gvk, items, jiff::Timestamp::now(), include, true);
     if let [item] = items {
         let version = item["metadata"]["resourceVersion"].clone();
         if !version.is_null() {
             table["metadata"] = json!({"resourceVersion": version});
         }
     }
-    table
+    Ok(table)
 }
 
 /// The objects that the request's selectors, limit and revision ask for.
