@@ -1,15 +1,18 @@
 //! A node and its pods.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
+use skep_abi::{Counter, Hook, Reason};
 use skep_bpf::Tables;
+use skep_network::attachments::Attachments;
 use skep_network::namespace::Namespace;
 use skep_network::topology::{self, LocalNode, RemoteNode, Routing};
-use skep_network::{Host, HostConfig, cni, ways};
+use skep_network::{Host, HostConfig, cni, sockets, ways};
 
 use crate::command::ip;
 use crate::probe::Place;
@@ -79,6 +82,20 @@ impl Node {
     /// The node's tables.
     pub fn tables(&self) -> Tables {
         Tables::open(&self.pin_dir).expect("the agent has pinned them")
+    }
+
+    /// What the datapath counted; nothing when there is none.
+    pub(crate) fn counters(&self) -> Vec<(Hook, Reason, Counter)> {
+        let tables = Tables::open(&self.pin_dir).ok();
+        tables.and_then(|tables| tables.counters.all().ok()).unwrap_or_default()
+    }
+
+    /// Closes sockets of the node and of its pods by their cookies, as the proxy does.
+    pub(crate) fn close_sockets(&self, cookies: &HashSet<u64>) -> usize {
+        let pods = Attachments::peek(&self.state_dir).expect("the plugin's file is whole");
+        let namespaces: Vec<_> = pods.into_iter().filter_map(|pod| pod.namespace).collect();
+        let close = || sockets::close(cookies, &namespaces);
+        self.namespace.run(close).expect("entered").expect("the kernel closes sockets")
     }
 
     /// Does what an agent does at its start, with new handles, and lets go of them.

@@ -102,6 +102,11 @@ impl Steady {
     /// Stops talking. How often it was answered; the error is what ended it before its time.
     pub fn stop(mut self) -> Result<u64, String> {
         drop(self.child.stdin.take());
+        self.end()
+    }
+
+    /// Waits until something ends the talk; the same answer.
+    pub fn end(mut self) -> Result<u64, String> {
         let mut text = String::new();
         self.output.read_to_string(&mut text).expect("the probe speaks");
         let status = self.child.wait().expect("it is our child");

@@ -14,16 +14,17 @@ use skep_proxy::rows;
 use crate::node::{Node, Pod};
 
 /// The proxy of one node.
-pub struct Services {
+pub struct Services<'a> {
+    on: &'a Node,
     tables: Tables,
     desired: Desired,
     planner: Planner,
     node: LocalNode,
 }
 
-impl Services {
+impl<'a> Services<'a> {
     /// Starts on what the node's tables hold. Nothing is removed until the first [`Services::sync`].
-    pub fn start(node: &Node) -> Self {
+    pub fn start(node: &'a Node) -> Self {
         let tables = node.tables();
         let snapshot = rows::snapshot(&tables).expect("the tables can be read");
         let local = LocalNode {
@@ -32,6 +33,7 @@ impl Services {
             addresses: vec![node.address],
         };
         Self {
+            on: node,
             planner: Planner::new(rows::capacity(&tables), snapshot),
             desired: Desired::new(local.clone()),
             node: local,
@@ -55,14 +57,34 @@ impl Services {
         protocol: &str,
         pods: &[(&Pod, &Node)],
     ) -> &mut Self {
-        let endpoint = |(pod, node): &(&Pod, &Node)| json!({ "addresses": [pod.address], "nodeName": node.name });
+        self.endings(service, port, protocol, &[], pods)
+    }
+
+    /// The same with pods that are about to end, but still serve.
+    pub fn endings(
+        &mut self,
+        service: &str,
+        port: u16,
+        protocol: &str,
+        ending: &[(&Pod, &Node)],
+        ready: &[(&Pod, &Node)],
+    ) -> &mut Self {
+        let endpoint = |(pod, node): &(&Pod, &Node), ready: bool| {
+            json!({
+                "addresses": [pod.address], "nodeName": node.name,
+                "conditions": { "ready": ready, "serving": true, "terminating": !ready },
+            })
+        };
+        let ending = ending.iter().map(|pod| endpoint(pod, false));
+        let endpoints: Vec<Value> =
+            ready.iter().map(|pod| endpoint(pod, true)).chain(ending).collect();
         let object = json!({
             "metadata": {
                 "namespace": "test", "name": service,
                 "labels": { "kubernetes.io/service-name": service },
             },
             "addressType": "IPv4",
-            "endpoints": pods.iter().map(endpoint).collect::<Vec<_>>(),
+            "endpoints": endpoints,
             "ports": [{ "name": "http", "port": port, "protocol": protocol }],
         });
         let object: EndpointSlice = serde_json::from_value(object).expect("an EndpointSlice");
@@ -81,6 +103,10 @@ impl Services {
         rows::apply(&self.tables, &plan).expect("the tables can be written");
         let host = self.planner.serves_on(&self.node.addresses);
         rows::set_host_backends(&self.tables, host).expect("the tables can be written");
+        let cookies = rows::take_sockets(&self.tables, &plan.gone).expect("the tables can be read");
+        if !cookies.is_empty() {
+            self.on.close_sockets(&cookies);
+        }
         plan.services.len() + plan.removed.len()
     }
 }

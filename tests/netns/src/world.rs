@@ -105,8 +105,7 @@ impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for node in &self.nodes {
-                let counters = node.tables().counters.all().unwrap_or_default();
-                for (hook, reason, counter) in counters {
+                for (hook, reason, counter) in node.counters() {
                     let (hook, reason) = (hook.name(), reason.name());
                     eprintln!("node {}: {hook}: {reason}: {} packets", node.name, counter.packets);
                 }

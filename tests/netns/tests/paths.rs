@@ -73,7 +73,7 @@ fn services_lead_to_their_pods(routing: Routing) {
             }],
         })
     };
-    let mut proxies: Vec<Services> = world.nodes().iter().map(Services::start).collect();
+    let mut proxies: Vec<Services<'_>> = world.nodes().iter().map(Services::start).collect();
     for proxy in &mut proxies {
         for protocol in ["TCP", "UDP"] {
             let lower = protocol.to_lowercase();
