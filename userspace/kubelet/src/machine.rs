@@ -48,12 +48,17 @@ impl Machine {
         (self.memory_bytes - MEMORY_KEPT_BYTES).max(0)
     }
 
-    /// As the downward API counts.
+    /// What pods may take of the disk.
+    pub(crate) fn allocatable_disk_bytes(&self) -> i64 {
+        self.disk_bytes / 10 * 9
+    }
+
+    /// As the downward API counts: what pods may take.
     pub(crate) fn amounts(&self) -> NodeAmounts {
         NodeAmounts {
             cpu_milli: self.cpus * 1000,
-            memory_bytes: self.memory_bytes,
-            ephemeral_bytes: self.disk_bytes,
+            memory_bytes: self.allocatable_memory_bytes(),
+            ephemeral_bytes: self.allocatable_disk_bytes(),
         }
     }
 }

@@ -159,8 +159,14 @@ impl Worker {
     /// Takes the pod as the API server has it, unless what is known is newer.
     fn hear(&mut self, word: Word) {
         self.memory.gone |= word.gone;
-        if !word.gone && version(&word.pod) >= version(&self.pod) {
-            self.pod = word.pod;
+        if word.gone || version(&word.pod) < version(&self.pod) {
+            return;
+        }
+        let (old, new) = (&self.pod.metadata, &word.pod.metadata);
+        let shown = old.labels != new.labels || old.annotations != new.annotations;
+        self.pod = word.pod;
+        if shown {
+            self.refresh_volumes();
         }
     }
 

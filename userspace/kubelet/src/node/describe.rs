@@ -93,7 +93,10 @@ pub(super) fn status(
     let runtime = version.map(|v| format!("{}://{}", v.runtime_name, v.runtime_version));
     NodeStatus {
         capacity: Some(amounts(machine.memory_bytes, machine.disk_bytes)),
-        allocatable: Some(amounts(machine.allocatable_memory_bytes(), machine.disk_bytes / 10 * 9)),
+        allocatable: Some(amounts(
+            machine.allocatable_memory_bytes(),
+            machine.allocatable_disk_bytes(),
+        )),
         conditions: Some(conditions(readiness, old)),
         addresses: Some(
             addresses.map(|(kind, address)| NodeAddress { type_: kind.into(), address }).collect(),

@@ -63,14 +63,7 @@ fn one(
             ))
         })?;
     let whole = folder.volume(volume);
-    let part = match (&mount.sub_path, &mount.sub_path_expr) {
-        (Some(path), _) if !path.is_empty() => Some(path.clone()),
-        (_, Some(text)) if !text.is_empty() => Some(expand(text, |name| {
-            let found = environment.iter().find(|(key, _)| key == name);
-            found.map(|(_, value)| value.clone())
-        })),
-        _ => None,
-    };
+    let part = part(mount, environment).map_err(VolumeError::Source)?;
     let host_path = match part {
         None => whole,
         Some(part) => {
@@ -91,6 +84,36 @@ fn one(
     })
 }
 
+/// The part of the volume that is mounted, checked as the API server checks what needs no expansion.
+fn part(mount: &VolumeMount, environment: &[(String, String)]) -> Result<Option<String>, String> {
+    let part = match (&mount.sub_path, &mount.sub_path_expr) {
+        (Some(path), _) if !path.is_empty() => path.clone(),
+        (_, Some(text)) if !text.is_empty() => {
+            let find = |name: &str| environment.iter().find(|(key, _)| key == name);
+            let missing = std::cell::RefCell::new(None);
+            let part = expand(text, |name| {
+                let value = find(name).map(|(_, value)| value.clone());
+                if value.is_none() {
+                    missing.replace(Some(name.to_owned()));
+                }
+                value
+            });
+            if let Some(name) = missing.into_inner() {
+                return Err(format!("subPathExpr {text:?}: missing value for {name:?}"));
+            }
+            part
+        }
+        _ => return Ok(None),
+    };
+    if part.starts_with('/') {
+        return Err(format!("error SubPath `{part}` must not be an absolute path"));
+    }
+    if part.split('/').any(|name| name == "..") {
+        return Err(format!("unable to provision SubPath `{part}`: must not contain '..'"));
+    }
+    Ok(Some(part))
+}
+
 /// The file in which a container may leave its last words.
 fn last_words(member: &Member, folder: &PodFolder, attempt: u32) -> Result<Mount, VolumeError> {
     let path = words_path(member.name(), folder, attempt);
@@ -107,4 +130,29 @@ fn last_words(member: &Member, folder: &PodFolder, attempt: u32) -> Result<Mount
 /// Where the node finds the last words of one attempt.
 pub(crate) fn words_path(name: &str, folder: &PodFolder, attempt: u32) -> PathBuf {
     folder.container(name).join(attempt.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn parts_are_expanded_and_checked() {
+        let environment = [("POD".to_owned(), "web".to_owned()), ("UP".into(), "..".into())];
+        for (mount, expected) in [
+            (json!({}), Ok(None)),
+            (json!({"subPath": "a/b"}), Ok(Some("a/b"))),
+            (json!({"subPathExpr": "logs/$(POD)"}), Ok(Some("logs/web"))),
+            (json!({"subPathExpr": "$(UP)"}), Err(())),
+            (json!({"subPathExpr": "/$(POD)"}), Err(())),
+            (json!({"subPathExpr": "$(NONE)"}), Err(())),
+        ] {
+            let mut object = mount.clone();
+            object["name"] = json!("v");
+            object["mountPath"] = json!("/v");
+            let found = part(&serde_json::from_value(object).unwrap(), &environment);
+            assert_eq!(found.as_ref().map(Option::as_deref).map_err(|_| ()), expected, "{mount}");
+        }
+    }
 }
