@@ -5,8 +5,6 @@ mod paths;
 mod programs;
 mod start;
 
-use std::path::Path;
-
 use anyhow::Result;
 use clap::Args;
 
@@ -47,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let built = build::all()?;
     let cluster = Temporary::new("skep-bench")?;
     let layout = &cluster.0;
-    let parts = Parts { nodes: 2, built: &built, plane: Plane::Skep, upstream: Path::new("") };
+    let parts = Parts { nodes: 2, built: &built, plane: Plane::Skep, upstream: None };
     let started = start::measure(|| up::bring_up(layout, &parts), layout)?;
     if wanted("start") {
         println!("\n## Start\n\n{started}");

@@ -27,7 +27,7 @@ pub(crate) fn run() -> Result<()> {
     for plane in PLANES {
         println!("--- {plane:?}");
         let cluster = Temporary::new("skep-interop")?;
-        let parts = Parts { nodes: 2, built: &built, plane, upstream: &programs };
+        let parts = Parts { nodes: 2, built: &built, plane, upstream: Some(&programs) };
         prove(&cluster.0, &parts).with_context(|| format!("{plane:?}"))?;
     }
     Ok(())

@@ -85,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn cluster() -> Result<()> {
     let built = build::all()?;
     let cluster = Temporary::new("skep-test")?;
-    let parts = Parts { nodes: 3, built: &built, plane: Plane::Skep, upstream: Path::new("") };
+    let parts = Parts { nodes: 3, built: &built, plane: Plane::Skep, upstream: None };
     up::bring_up(&cluster.0, &parts)?;
     println!("{}", proof::prove(&cluster.0)?);
     let tests = |kubectl: &Path, more: &[&str]| {

@@ -53,12 +53,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let built = step("build", build::all)?;
     if !running {
-        let parts = Parts {
-            nodes: options.nodes,
-            built: &built,
-            plane: Plane::Skep,
-            upstream: Path::new(""),
-        };
+        let parts =
+            Parts { nodes: options.nodes, built: &built, plane: Plane::Skep, upstream: None };
         bring_up(&layout, &parts)?;
     }
     let proven = proof::prove(&layout)?;
@@ -101,7 +97,7 @@ pub(crate) struct Parts<'a> {
     /// Who plays the control plane.
     pub(crate) plane: Plane,
     /// The folder of upstream's programs, where the plane wants some.
-    pub(crate) upstream: &'a Path,
+    pub(crate) upstream: Option<&'a Path>,
 }
 
 /// Brings a cluster up until its nodes are ready.
@@ -175,7 +171,10 @@ fn start(
         .stderr(log);
     if let Some(socket) = socket {
         let plane = parts.plane.to_possible_value().expect("no plane is hidden");
-        node.args(["--plane", plane.get_name(), "--upstream"]).arg(parts.upstream);
+        node.args(["--plane", plane.get_name()]);
+        if let Some(programs) = parts.upstream {
+            node.arg("--upstream").arg(programs);
+        }
         node.stdin(Stdio::from(OwnedFd::from(socket)));
     }
     node.spawn().context("cannot start a node").map(drop)

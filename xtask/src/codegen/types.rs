@@ -359,7 +359,8 @@ fn described_attributes(
     let Some(property) = openapi.property(definition, name) else { return attributes };
     let text = |key: &str| property[key].as_str();
     // OpenAPI gives every field that Go always writes its zero value as a default: that says nothing.
-    let told = |default: &&Value| presence == 'p' || !is_zero(default);
+    let told =
+        |default: &&Value| matches!(presence, 'n' | 'p') && !default.is_null() || !is_zero(default);
     if let Some(default) = property.get("default").filter(told) {
         attributes.push(format!("default={default}"));
     }
