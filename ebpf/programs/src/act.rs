@@ -3,11 +3,10 @@
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1},
     helpers::generated::{
-        bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_change_type,
-        bpf_skb_set_tunnel_key,
+        bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_set_tunnel_key,
     },
 };
-use skep_abi::{Hook, Peer, Reason, V4, V6, peer_mode};
+use skep_abi::{Peer, Reason, V4, V6, peer_mode};
 use skep_engine::{Action, Ingress, Net, Tables, Verdict, peer_of};
 use skep_packet::{Packet as _, parse, reject};
 
@@ -21,8 +20,6 @@ use crate::{
 pub const NEXT: i32 = -1;
 /// `TC_ACT_SHOT`.
 const SHOT: i32 = 2;
-/// `PACKET_HOST`.
-const PACKET_HOST: u32 = 0;
 /// `BPF_F_TUNINFO_IPV6`.
 const TUNNEL_OVER_IPV6: u64 = 1;
 /// `BPF_F_ZERO_CSUM_TX`.
@@ -160,7 +157,7 @@ where
         Action::Pass => NEXT,
         Action::Drop => SHOT,
         Action::Reject => REJECT,
-        Action::ToPod => to_pod(skb, argument, at),
+        Action::ToPod => to_pod(argument),
         Action::ToPeer => match to_peer::<F>(skb, argument) {
             Ok(action) => action,
             Err(failed) => {
@@ -177,12 +174,7 @@ where
 
 /// Into the pod behind the host-side device.
 #[inline(always)]
-fn to_pod(skb: &Skb, ifindex: u32, at: Ingress) -> i32 {
-    if at.hook as u8 == Hook::OverlayIngress as u8 {
-        // Encapsulated frames carry addresses that nobody on this node has.
-        // SAFETY: the context is valid while the program runs.
-        unsafe { bpf_skb_change_type(skb.context(), PACKET_HOST) };
-    }
+fn to_pod(ifindex: u32) -> i32 {
     // SAFETY: the helper only notes the device.
     unsafe { bpf_redirect_peer(ifindex, 0) as i32 }
 }

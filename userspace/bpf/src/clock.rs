@@ -28,7 +28,7 @@ impl Clock {
     /// Makes a program of two instructions that returns the time.
     pub fn new() -> Result<Self> {
         let program = [sys::Instruction::call(JIFFIES64), sys::Instruction::exit()];
-        sys::load_xdp(&program).map(Self).map_err(failed)
+        sys::load(sys::ProgramType::Xdp, &program).map(Self).map_err(failed)
     }
 
     /// The lower half of the clock.

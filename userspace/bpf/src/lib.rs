@@ -34,4 +34,4 @@ pub use sizes::Sizes;
 pub use sweep::{Swept, Timeouts};
 pub use table::Table;
 pub use tables::{FamilyTables, Tables};
-pub use test_run::{Outcome, TestRun, trivial_ns};
+pub use test_run::{Measured, Outcome, TestRun, trivial_ns};

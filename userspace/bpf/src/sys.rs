@@ -6,7 +6,7 @@ use std::{
     ffi::CString,
     io,
     os::{
-        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
@@ -15,6 +15,7 @@ use std::{
 
 use crate::record::Record;
 
+const MAP_CREATE: i64 = 0;
 const MAP_LOOKUP_ELEM: i64 = 1;
 const MAP_UPDATE_ELEM: i64 = 2;
 const MAP_DELETE_ELEM: i64 = 3;
@@ -146,20 +147,55 @@ pub(crate) struct Instruction {
 }
 
 impl Instruction {
-    /// Calls a helper.
-    pub(crate) const fn call(helper: i32) -> Self {
-        Self { opcode: 0x85, registers: 0, offset: 0, immediate: helper }
+    const fn new(opcode: u8, dst: u8, src: u8, offset: i16, immediate: i32) -> Self {
+        Self { opcode, registers: src << 4 | dst, offset, immediate }
     }
 
-    /// Sets the register that holds the result.
-    pub(crate) const fn result(value: i32) -> Self {
-        Self { opcode: 0xb7, registers: 0, offset: 0, immediate: value }
+    /// Calls a helper.
+    pub(crate) const fn call(helper: i32) -> Self {
+        Self::new(0x85, 0, 0, 0, helper)
+    }
+
+    /// Sets a register; 0 holds the result.
+    pub(crate) const fn set(register: u8, value: i32) -> Self {
+        Self::new(0xb7, register, 0, 0, value)
+    }
+
+    /// Copies a register.
+    pub(crate) const fn copy(dst: u8, src: u8) -> Self {
+        Self::new(0xbf, dst, src, 0, 0)
+    }
+
+    /// Adds to a register.
+    pub(crate) const fn add(register: u8, value: i32) -> Self {
+        Self::new(0x07, register, 0, 0, value)
+    }
+
+    /// Puts 4 bytes on the stack.
+    pub(crate) const fn push(offset: i16, value: i32) -> Self {
+        Self::new(0x62, 10, 0, offset, value)
+    }
+
+    /// The two instructions that load the address of a map.
+    pub(crate) fn map(register: u8, map: BorrowedFd<'_>) -> [Self; 2] {
+        [Self::new(0x18, register, 1, 0, map.as_raw_fd()), Self::new(0, 0, 0, 0, 0)]
     }
 
     /// Ends the program.
     pub(crate) const fn exit() -> Self {
-        Self { opcode: 0x95, registers: 0, offset: 0, immediate: 0 }
+        Self::new(0x95, 0, 0, 0, 0)
     }
+}
+
+/// The kernel's `bpf_attr` for making a map, up to the field that matters here.
+#[repr(C)]
+#[derive(Default)]
+struct MapCreateAttr {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    rest: [u64; 7],
 }
 
 /// One bpf(2) call; `T` is the part of the kernel's union that `command` reads.
@@ -447,18 +483,41 @@ pub(crate) fn test_run(
     })
 }
 
-/// Loads an XDP program from its instructions.
-pub(crate) fn load_xdp(program: &[Instruction]) -> io::Result<OwnedFd> {
-    const XDP: u32 = 6;
+/// A program type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProgramType {
+    /// `BPF_PROG_TYPE_SCHED_CLS`.
+    SchedCls = 3,
+    /// `BPF_PROG_TYPE_XDP`.
+    Xdp = 6,
+}
+
+/// Loads a program from its instructions.
+pub(crate) fn load(kind: ProgramType, program: &[Instruction]) -> io::Result<OwnedFd> {
     let license = c"Dual MIT/GPL";
     let mut attr = LoadAttr {
-        kind: XDP,
+        kind: kind as u32,
         instruction_count: program.len() as u32,
         instructions: program.as_ptr().expose_provenance() as u64,
         license: license.as_ptr().expose_provenance() as u64,
         ..LoadAttr::default()
     };
     bpf(PROG_LOAD, &mut attr).map(own)
+}
+
+/// Makes a table of programs to jump to, with one in it.
+pub(crate) fn program_array(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const PROG_ARRAY: u32 = 3;
+    let mut attr = MapCreateAttr {
+        kind: PROG_ARRAY,
+        key_size: 4,
+        value_size: 4,
+        max_entries: 1,
+        ..MapCreateAttr::default()
+    };
+    let array = bpf(MAP_CREATE, &mut attr).map(own)?;
+    update(array.as_fd(), &0_u32, &raw(program), Update::Any)?;
+    Ok(array)
 }
 
 /// The magic number of the file system that `path` is on.
