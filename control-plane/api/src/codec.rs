@@ -296,8 +296,20 @@ pub mod storage {
     pub fn decode(bytes: &[u8]) -> Result<(GroupVersionKind, Object), DecodeError> {
         let media =
             if bytes.starts_with(super::ENVELOPE_MAGIC) { Media::Protobuf } else { Media::Json };
-        let Decoded { gvk, object, .. } =
+        let Decoded { gvk, mut object, .. } =
             super::decode(bytes, media, None, FieldValidation::Ignore)?;
+        if gvk.kind == "StatefulSet" {
+            name_claims(&mut object);
+        }
         Ok((gvk, object))
+    }
+
+    /// Protobuf does not carry the names of kinds inside an object; a stateful set's claims have them.
+    fn name_claims(object: &mut Object) {
+        let claims =
+            object.pointer_mut("/spec/volumeClaimTemplates").and_then(Object::as_array_mut);
+        for claim in claims.into_iter().flatten() {
+            super::stamp(claim, &GroupVersionKind::new("", "v1", "PersistentVolumeClaim"));
+        }
     }
 }

@@ -32,7 +32,7 @@ pub fn prepare_create(gvk: &GroupVersionKind, object: &mut Object, now: Timestam
         remove(object, "status");
     }
     match (gvk.group.as_ref(), gvk.kind.as_ref()) {
-        ("", "Pod") => pod::create(object),
+        ("", "Pod") => pod::create(object, now),
         ("", "Namespace") => core::create_namespace(object),
         ("", "PersistentVolume") => core::create_persistent_volume(object, now),
         ("", "PersistentVolumeClaim") => core::create_persistent_volume_claim(object),
@@ -125,7 +125,6 @@ fn has_generation(gvk: &GroupVersionKind) -> bool {
     match (gvk.group.as_ref(), gvk.kind.as_ref()) {
         ("", kind) => matches!(kind, "Pod" | "PodTemplate" | "ReplicationController"),
         ("apps", kind) => kind != "ControllerRevision",
-        ("storage.k8s.io", kind) => kind == "CSIDriver",
         ("resource.k8s.io", kind) => {
             matches!(kind, "DeviceClass" | "DeviceTaintRule" | "ResourceSlice")
         }

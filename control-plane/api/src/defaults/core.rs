@@ -1,5 +1,7 @@
 //! Hooks of the core group.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::quantity::Quantity;
@@ -17,6 +19,7 @@ pub(super) fn hook(ty: &str) -> Option<Hook> {
         "core.PodStatus" => pod_status,
         "core.ReplicationController" => replication_controller,
         "core.ResourceRequirements" | "core.VolumeResourceRequirements" => resources,
+        "core.Secret" => secret,
         "core.Service" => service,
         "core.Volume" => volume,
         _ => return None,
@@ -119,6 +122,15 @@ fn pod_status(status: &mut Map<String, Value>) {
             status.insert("podIP".to_owned(), first.into());
         }
         _ => {}
+    }
+}
+
+/// Text is written for the convenience of people, and kept as data.
+fn secret(secret: &mut Map<String, Value>) {
+    let Some(Value::Object(text)) = secret.remove("stringData") else { return };
+    let data = child(secret, "data");
+    for (key, value) in text {
+        data.insert(key, STANDARD.encode(value.as_str().unwrap_or_default()).into());
     }
 }
 

@@ -89,6 +89,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("storage.CSIDriverSpec", "attachRequired", "true"),
     ("storage.CSIDriverSpec", "fsGroupPolicy", r#""ReadWriteOnceWithFSType""#),
     ("storage.CSIDriverSpec", "podInfoOnMount", "false"),
+    ("storage.CSIDriverSpec", "preventPodSchedulingIfMissing", "false"),
     ("storage.CSIDriverSpec", "requiresRepublish", "false"),
     ("storage.CSIDriverSpec", "seLinuxMount", "false"),
     ("storage.CSIDriverSpec", "storageCapacity", "false"),

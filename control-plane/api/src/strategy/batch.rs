@@ -11,6 +11,9 @@ pub(super) fn create_job(object: &mut Object) {
     if object["spec"]["manualSelector"] == true {
         return;
     }
+    // Labels that the job took over from its template remain the same as the template's.
+    let labels = &object["metadata"]["labels"];
+    let shared = labels.is_object() && *labels == object["spec"]["template"]["metadata"]["labels"];
     let name = object["metadata"]["name"].clone();
     let uid = object["metadata"]["uid"].clone();
     let spec = child(object, "spec");
@@ -28,6 +31,10 @@ pub(super) fn create_job(object: &mut Object) {
     ];
     for (label, value) in own {
         labels.insert(label.to_owned(), value.clone());
+    }
+    if shared {
+        let labels = Value::Object(labels.clone());
+        child(object, "metadata").insert("labels".to_owned(), labels);
     }
 }
 

@@ -1,13 +1,15 @@
 //! Hooks of pods.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::Object;
+use crate::go_time::format_time;
 use crate::quantity::Quantity;
 
 use super::{child, copy, keep};
 
-pub(super) fn create(object: &mut Object) {
+pub(super) fn create(object: &mut Object, now: Timestamp) {
     let class = quality_of_service(object);
     let gated = object["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty());
     let status = child(object, "status");
@@ -17,6 +19,7 @@ pub(super) fn create(object: &mut Object) {
         let condition = json!({
             "type": "PodScheduled",
             "status": "False",
+            "lastTransitionTime": format_time(now),
             "reason": "SchedulingGated",
             "message": "Scheduling is blocked due to non-empty scheduling gates",
         });

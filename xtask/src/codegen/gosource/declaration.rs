@@ -90,13 +90,17 @@ pub(super) fn parse(source: &str, path: &str, package: &mut Package) {
     }
 }
 
-/// `Name Type = "value"` inside a const block.
+/// `Name Type = "value"` or `Name = Type("value")` inside a const block.
 fn constant(line: &str) -> Option<(String, String)> {
-    let line = line.strip_prefix("const ").unwrap_or(line);
-    let (left, value) = line.split_once(" = \"")?;
-    let mut words = left.split_whitespace();
-    let (Some(_), Some(ty), None) = (words.next(), words.next(), words.next()) else { return None };
-    Some((ty.to_owned(), value.split('"').next()?.to_owned()))
+    let (left, right) = line.strip_prefix("const ").unwrap_or(line).split_once(" = ")?;
+    let names: Vec<&str> = left.split_whitespace().collect();
+    let (ty, value) = match (names.as_slice(), right.split_once('(')) {
+        ([_, ty], _) => (*ty, right),
+        ([_], Some((ty, value))) => (ty, value),
+        _ => return None,
+    };
+    let value = value.strip_prefix('"')?.split('"').next()?;
+    Some((ty.to_owned(), value.to_owned()))
 }
 
 struct Scope {
@@ -171,6 +175,14 @@ fn tag<'a>(tags: &'a str, key: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn constants_come_in_two_forms() {
+        let of = |ty: &str, value: &str| Some((ty.to_owned(), value.to_owned()));
+        assert_eq!(constant("PodPending PodPhase = \"Pending\""), of("PodPhase", "Pending"));
+        assert_eq!(constant("PathTypeExact = PathType(\"Exact\")"), of("PathType", "Exact"));
+        assert_eq!(constant("AddressTypeIPv4 = AddressType(v1.IPv4Protocol)"), None);
+    }
 
     #[test]
     fn fields_carry_presence_and_numbers() {
