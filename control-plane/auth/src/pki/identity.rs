@@ -6,9 +6,18 @@ use rcgen::{KeyPair, PublicKeyData as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::certificate::X509Certificate;
 
-use super::{Error, certificate_der};
+use super::{Error, block, certificate_der};
 
-/// An ECDSA P-256 private key.
+/// AlgorithmIdentifier of rsaEncryption (RFC 8017, A.1).
+const RSA: [u8; 15] =
+    [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+/// AlgorithmIdentifier of id-ecPublicKey with secp256r1 (RFC 5480, 2.1.1).
+const EC_P256: [u8; 21] = [
+    0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+    0xce, 0x3d, 0x03, 0x01, 0x07,
+];
+
+/// A private key: ECDSA P-256 if made here, possibly RSA if another tool made it.
 pub struct PrivateKey(KeyPair);
 
 impl std::fmt::Debug for PrivateKey {
@@ -23,9 +32,15 @@ impl PrivateKey {
         Ok(Self(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?))
     }
 
-    /// A key in PKCS #8 PEM (`PRIVATE KEY`).
+    /// A key in PEM: `PRIVATE KEY` (PKCS #8), `EC PRIVATE KEY` (SEC 1, P-256 alone) or
+    /// `RSA PRIVATE KEY` (PKCS #1), as other tools write them.
     pub fn from_pem(pem: &str) -> Result<Self, Error> {
-        Ok(Self(KeyPair::from_pem(pem)?))
+        let der = match (block(pem, "EC PRIVATE KEY"), block(pem, "RSA PRIVATE KEY")) {
+            (Ok(sec1), _) => pkcs8(&EC_P256, &sec1),
+            (_, Ok(pkcs1)) => pkcs8(&RSA, &pkcs1),
+            _ => block(pem, "PRIVATE KEY")?,
+        };
+        Ok(Self(KeyPair::try_from(der)?))
     }
 
     /// PKCS #8 PEM.
@@ -55,6 +70,29 @@ impl PrivateKey {
     pub(super) fn into_pair(self) -> KeyPair {
         self.0
     }
+}
+
+/// Wraps an older form of private key into PKCS #8 (RFC 5208, section 5).
+fn pkcs8(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
+    const VERSION: [u8; 3] = [0x02, 0x01, 0x00];
+    let contents = [&VERSION, algorithm, &tagged(0x04, key)].concat();
+    tagged(0x30, &contents)
+}
+
+/// One DER element.
+fn tagged(tag: u8, contents: &[u8]) -> Vec<u8> {
+    let length = contents.len().to_be_bytes();
+    let length = &length[length.iter().take_while(|byte| **byte == 0).count()..];
+    let mut element = vec![tag];
+    match contents.len() {
+        short @ 0..=127 => element.push(u8::try_from(short).expect("below 128")),
+        _ => {
+            element.push(0x80 | u8::try_from(length.len()).expect("a length has up to 8 bytes"));
+            element.extend(length);
+        }
+    }
+    element.extend(contents);
+    element
 }
 
 /// A certificate (or chain, leaf first) and the key that goes with it, both as PEM.
@@ -87,13 +125,13 @@ impl Identity {
 
     /// The key as the TLS library takes it.
     pub fn key(&self) -> Result<PrivateKeyDer<'static>, Error> {
-        if let Ok(der) = super::block(&self.key_pem, "PRIVATE KEY") {
+        if let Ok(der) = block(&self.key_pem, "PRIVATE KEY") {
             return Ok(PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der)));
         }
-        if let Ok(der) = super::block(&self.key_pem, "EC PRIVATE KEY") {
+        if let Ok(der) = block(&self.key_pem, "EC PRIVATE KEY") {
             return Ok(PrivateKeyDer::Sec1(der.into()));
         }
-        Ok(PrivateKeyDer::Pkcs1(super::block(&self.key_pem, "RSA PRIVATE KEY")?.into()))
+        Ok(PrivateKeyDer::Pkcs1(block(&self.key_pem, "RSA PRIVATE KEY")?.into()))
     }
 }
 
@@ -143,6 +181,22 @@ mod tests {
         assert_eq!(validity.renew_at(80), UNIX_EPOCH + Duration::from_secs(800));
         assert!(validity.contains(UNIX_EPOCH + Duration::from_secs(1000)));
         assert!(!validity.contains(UNIX_EPOCH + Duration::from_secs(1001)));
+    }
+
+    #[test]
+    fn keys_of_other_tools_are_read() {
+        for (label, file) in [
+            ("RSA PRIVATE KEY", include_str!("../../testdata/rsa-pkcs1.key")),
+            ("EC PRIVATE KEY", include_str!("../../testdata/ec-sec1.key")),
+        ] {
+            assert!(file.contains(label));
+            let key = PrivateKey::from_pem(file).unwrap();
+            let certificate = rcgen::CertificateParams::default().self_signed(key.pair()).unwrap();
+            let (_, parsed) = x509_parser::parse_x509_certificate(certificate.der()).unwrap();
+            assert!(key.is_of(&parsed), "{label}");
+            assert!(parsed.verify_signature(None).is_ok(), "{label}");
+        }
+        assert!(PrivateKey::from_pem("").is_err());
     }
 
     #[test]
