@@ -317,6 +317,7 @@ impl<'a> Resolver<'a> {
                 resolved.go_name = Some(format!("{version}.{name}"));
                 if package.enums.contains(name)
                     && let Some(values) = package.constants.get(name)
+                    && !values.iter().any(|value| value.contains('.'))
                 {
                     resolved.values =
                         values.iter().filter(|value| !value.is_empty()).cloned().collect();

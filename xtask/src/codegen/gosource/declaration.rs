@@ -99,7 +99,12 @@ fn constant(line: &str) -> Option<(String, String)> {
         ([_], Some((ty, value))) => (ty, value),
         _ => return None,
     };
-    let value = value.strip_prefix('"')?.split('"').next()?;
+    // A value that is another constant's name stands as it is: the type's list is then not known.
+    let value = match value.strip_prefix('"') {
+        Some(text) => text.split('"').next()?,
+        None if names.len() == 1 => value.trim_end_matches(')'),
+        None => return None,
+    };
     Some((ty.to_owned(), value.to_owned()))
 }
 
@@ -181,7 +186,8 @@ mod tests {
         let of = |ty: &str, value: &str| Some((ty.to_owned(), value.to_owned()));
         assert_eq!(constant("PodPending PodPhase = \"Pending\""), of("PodPhase", "Pending"));
         assert_eq!(constant("PathTypeExact = PathType(\"Exact\")"), of("PathType", "Exact"));
-        assert_eq!(constant("AddressTypeIPv4 = AddressType(v1.IPv4Protocol)"), None);
+        let reference = "AddressTypeIPv4 = AddressType(v1.IPv4Protocol)";
+        assert_eq!(constant(reference), of("AddressType", "v1.IPv4Protocol"));
     }
 
     #[test]
