@@ -25,6 +25,7 @@ pub use output::Format;
 
 /// Flags that every subcommand takes.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Flags {
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]

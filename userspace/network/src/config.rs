@@ -9,6 +9,7 @@ use crate::topology::Routing;
 
 /// Flags of the datapath on one node, of use with or without skep's pod network.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct HostFlags {
     /// Devices by which packets from outside arrive; found by themselves when not given
     #[arg(long, value_delimiter = ',')]
@@ -29,6 +30,7 @@ pub struct HostFlags {
 
 /// Flags of the pod network.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Flags {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]

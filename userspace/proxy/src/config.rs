@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 /// Flags of the proxy, alone or in an agent.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Flags {
     /// Serve node ports only on addresses in these ranges; on all of the node's when not given
     #[arg(long, value_delimiter = ',')]
@@ -18,6 +19,7 @@ pub struct Flags {
 
 /// Flags of the proxy in a process of its own.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct AloneFlags {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as help")]
