@@ -19,6 +19,7 @@ mod error;
 mod garbage;
 mod history;
 mod int_or_percent;
+mod job;
 mod job_ttl;
 pub mod leader;
 mod names;

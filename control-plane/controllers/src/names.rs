@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::certificates::{approve, clean, sign};
 use crate::{
-    bootstrap_token, cluster_role, daemon_set, deployment, endpoint_slice, endpoints, garbage,
+    bootstrap_token, cluster_role, daemon_set, deployment, endpoint_slice, endpoints, garbage, job,
     job_ttl, namespace, node_ipam, node_lifecycle, pod_gc, replica_set, root_ca, service_account,
     taint_eviction,
 };
@@ -20,6 +20,7 @@ pub(crate) const ALL: &[&str] = &[
     endpoint_slice::NAME,
     endpoints::NAME,
     garbage::NAME,
+    job::NAME,
     job_ttl::NAME,
     namespace::NAME,
     node_ipam::NAME,

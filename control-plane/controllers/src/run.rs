@@ -9,7 +9,7 @@ use crate::certificates::{approve, clean, sign};
 use crate::config::Config;
 use crate::runtime::{Context, Objects};
 use crate::{
-    bootstrap_token, cluster_role, daemon_set, deployment, endpoint_slice, endpoints, garbage,
+    bootstrap_token, cluster_role, daemon_set, deployment, endpoint_slice, endpoints, garbage, job,
     job_ttl, leader, namespace, node_ipam, node_lifecycle, pod_gc, replica_set, root_ca,
     service_account, taint_eviction,
 };
@@ -100,6 +100,9 @@ fn set_up(config: Config, context: &mut Context) -> anyhow::Result<()> {
     }
     if on(bootstrap_token::NAME) {
         bootstrap_token::set_up(context, objects.clone());
+    }
+    if on(job::NAME) {
+        job::set_up(context, objects.clone(), flags.concurrent_job_syncs);
     }
     if on(job_ttl::NAME) {
         job_ttl::set_up(context, objects.clone());
