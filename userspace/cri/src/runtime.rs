@@ -146,6 +146,23 @@ impl Runtime {
         absent_is_done(within("StopContainer", grace + SHORT, call.stop_container(request)).await)
     }
 
+    /// Changes what a running container may use.
+    pub async fn update_container_resources(
+        &self,
+        id: &str,
+        linux: v1::LinuxContainerResources,
+    ) -> Result<()> {
+        let request = v1::UpdateContainerResourcesRequest {
+            container_id: id.to_owned(),
+            linux: Some(linux),
+            ..Default::default()
+        };
+        let mut call = self.containers.clone();
+        let answer = call.update_container_resources(request);
+        within("UpdateContainerResources", SHORT, answer).await?;
+        Ok(())
+    }
+
     /// Removes a container that has stopped; harmless when it is gone already.
     pub async fn remove_container(&self, id: &str) -> Result<()> {
         let request = v1::RemoveContainerRequest { container_id: id.to_owned() };

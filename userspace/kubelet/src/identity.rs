@@ -13,6 +13,8 @@ pub(crate) const POD_UID: &str = "io.kubernetes.pod.uid";
 pub(crate) const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 /// The image that a container was made for: a changed one means a new container.
 pub(crate) const CONTAINER_HASH: &str = "io.kubernetes.container.hash";
+/// What a container was made with: its resources may be changed while it runs.
+pub(crate) const RESOURCES: &str = "io.skep.container.resources";
 pub(crate) const RESTART_COUNT: &str = "io.kubernetes.container.restartCount";
 pub(crate) const TERMINATION_PATH: &str = "io.kubernetes.container.terminationMessagePath";
 pub(crate) const TERMINATION_POLICY: &str = "io.kubernetes.container.terminationMessagePolicy";

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::backoff::Backoff;
-use crate::observe::{Observed, Stage};
+use crate::observe::{Container, Observed, Stage};
+use crate::resources::Amounts;
 
 /// Results, delays and work under way.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,8 @@ pub(crate) struct Memory {
     pub(crate) waiting: BTreeMap<String, Waiting>,
     /// The last words of containers that have ended, by container id.
     pub(crate) last_words: BTreeMap<String, String>,
+    /// Resources that running containers were given after their start, by container id.
+    pub(crate) resized: BTreeMap<String, Amounts>,
     /// When the next sandbox may be made, after one could not.
     pub(crate) sandbox_retry: Option<Timestamp>,
     /// How often in a row none could be made.
@@ -42,6 +45,8 @@ pub(crate) struct Jobs {
     /// Containers being stopped, with the grace that they were given.
     pub(crate) stopping: BTreeMap<String, SignedDuration>,
     pub(crate) teardown: bool,
+    /// The container whose resources are being changed.
+    pub(crate) resizing: Option<String>,
 }
 
 /// What the probes of a container last said; none before the first answer that counts.
@@ -133,5 +138,11 @@ impl Memory {
         let known = |id: &String| observed.containers.iter().any(|container| container.id == *id);
         self.verdicts.retain(|id, _| known(id));
         self.last_words.retain(|id, _| known(id));
+        self.resized.retain(|id, _| known(id));
+    }
+
+    /// The resources that a container has now; none if nobody knows.
+    pub(crate) fn amounts_of(&self, container: &Container) -> Option<Amounts> {
+        self.resized.get(&container.id).copied().or(container.amounts)
     }
 }

@@ -8,6 +8,7 @@ use skep_cri::v1::{ContainerState, ContainerStatus, PodSandboxState, PodSandboxS
 use skep_cri::{Result, Runtime};
 
 use crate::identity::{self, PodId};
+use crate::resources::Amounts;
 
 /// One look at a pod, newest first.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -53,6 +54,8 @@ pub(crate) struct Container {
     pub(crate) image: String,
     pub(crate) image_id: String,
     pub(crate) hash: String,
+    /// What it was made with; none if that was not written down.
+    pub(crate) amounts: Option<Amounts>,
     pub(crate) log_path: String,
 }
 
@@ -142,6 +145,7 @@ fn container(status: &ContainerStatus, runtime_name: &str, sandbox: String) -> C
         image: status.image.as_ref().map(|image| image.image.clone()).unwrap_or_default(),
         image_id: status.image_ref.clone(),
         hash: label(&status.annotations, identity::CONTAINER_HASH),
+        amounts: Amounts::from_text(&label(&status.annotations, identity::RESOURCES)),
         log_path: status.log_path.clone(),
     }
 }

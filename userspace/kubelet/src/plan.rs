@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use crate::identity;
 use crate::memory::Memory;
 use crate::observe::{Container, Observed};
+use crate::resources::Amounts;
 use crate::role::{self, Role};
 use crate::status;
 
@@ -23,6 +24,8 @@ pub(crate) enum Action {
     Start { name: String, attempt: u32 },
     /// Run the hook, signal, wait, kill.
     Stop { id: String, name: String, grace: SignedDuration, why: Why },
+    /// Give a running container the resources that its pod now asks for.
+    Resize { id: String, name: String, amounts: Amounts },
     /// Remove a container that was made but never ran.
     Remove { id: String },
     /// Stop what was begun for containers that will not be needed.
@@ -46,6 +49,8 @@ pub(crate) enum Why {
     Startup,
     /// Its image changed.
     Changed,
+    /// Its resources changed, and it wants a restart for that.
+    Resized,
     /// Its sandbox is gone.
     SandboxGone,
 }

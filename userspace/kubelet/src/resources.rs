@@ -88,6 +88,33 @@ impl Amounts {
         together
     }
 
+    /// As an annotation keeps them.
+    pub(crate) fn to_text(self) -> String {
+        let or_none = |value: Option<i64>| value.map_or("-".to_owned(), |value| value.to_string());
+        format!(
+            "{} {} {} {}",
+            self.cpu_request_milli,
+            or_none(self.cpu_limit_milli),
+            self.memory_request_bytes,
+            or_none(self.memory_limit_bytes)
+        )
+    }
+
+    /// From an annotation; none if it is not one.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let mut number = || match words.next()? {
+            "-" => Some(None),
+            word => word.parse().ok().map(Some),
+        };
+        Some(Self {
+            cpu_request_milli: number()??,
+            cpu_limit_milli: number()?,
+            memory_request_bytes: number()??,
+            memory_limit_bytes: number()?,
+        })
+    }
+
     fn plus(self, other: Self) -> Self {
         let sum = |a: Option<i64>, b: Option<i64>| Some(a?.saturating_add(b?));
         Self {
@@ -134,6 +161,22 @@ impl Amounts {
     }
 }
 
+impl Amounts {
+    /// Like [`Amounts::to_cri`], for a container that runs: zero would leave an old limit in force.
+    pub(crate) fn to_cri_update(
+        self,
+        class: qos::Class,
+        memory_capacity: i64,
+    ) -> LinuxContainerResources {
+        let resources = self.to_cri(class, memory_capacity);
+        LinuxContainerResources {
+            cpu_quota: self.cpu_quota_us().unwrap_or(-1),
+            memory_limit_in_bytes: self.memory_limit_bytes.unwrap_or(-1),
+            ..resources
+        }
+    }
+}
+
 /// An init container that keeps running beside the others.
 pub(crate) fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
@@ -156,6 +199,20 @@ mod tests {
         assert_eq!((amounts.cpu_shares(), amounts.cpu_quota_us()), (256, Some(25_000)));
         assert_eq!(amounts.memory_limit_bytes, Some(64 << 20));
         assert_eq!(Amounts::of(None).cpu_shares(), MIN_SHARES);
+    }
+
+    #[test]
+    fn annotations_come_back() {
+        let full = Amounts {
+            cpu_request_milli: 1,
+            cpu_limit_milli: Some(2),
+            memory_request_bytes: 3,
+            memory_limit_bytes: None,
+        };
+        assert_eq!(Amounts::from_text(&full.to_text()), Some(full));
+        for text in ["", "1 2 3", "a b c d"] {
+            assert_eq!(Amounts::from_text(text), None, "{text:?}");
+        }
     }
 
     #[test]

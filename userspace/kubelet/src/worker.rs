@@ -16,6 +16,7 @@ use crate::memory::{Doom, Memory, Waiting};
 use crate::observe::Observed;
 use crate::plan::{self, Plan};
 use crate::probe::{Purpose, Verdict};
+use crate::resources::Amounts;
 
 mod act;
 mod probes;
@@ -43,6 +44,7 @@ enum Done {
     Sandbox(Result<(), (&'static str, String)>),
     Start { name: String, outcome: Result<(), Waiting> },
     Stop { id: String },
+    Resize { id: String, amounts: Amounts, outcome: Result<(), String> },
     TearDown(Result<(), String>),
     Refresh(Result<(), String>),
     Other,

@@ -47,6 +47,7 @@ fn container(text: &str) -> Container {
         image: String::new(),
         image_id: String::new(),
         hash: String::new(),
+        amounts: None,
         log_path: String::new(),
     }
 }
@@ -63,6 +64,7 @@ fn short(plan: &Plan) -> Vec<String> {
         Action::StopSandbox { id } => format!("stop sandbox {id}"),
         Action::Start { name, attempt } => format!("start {name} {attempt}"),
         Action::Stop { name, grace, why, .. } => format!("stop {name} {} {why:?}", grace.as_secs()),
+        Action::Resize { name, amounts, .. } => format!("resize {name} {}", amounts.to_text()),
         Action::Remove { id } => format!("remove {id}"),
         Action::CancelStart => "cancel".into(),
         Action::TearDown => "tear down".into(),
@@ -194,6 +196,26 @@ fn a_changed_image_replaces_the_container() {
     observed.containers[0].hash = "of the old image".into();
     let plan = plan(&pod(&spec), &observed, &Memory::default(), now());
     assert_eq!(short(&plan), ["stop a 30 Changed"]);
+}
+
+#[test]
+fn resources_change_in_place_or_with_a_restart() {
+    let restart = json!([{"resourceName": "memory", "restartPolicy": "RestartContainer"}]);
+    for (case, given, policy, expected) in [
+        ("as asked", "100 - 0 -", json!([]), vec![]),
+        ("nobody knows", "", json!([]), vec![]),
+        ("less than asked", "50 - 0 -", json!([]), vec!["resize a 100 - 0 -"]),
+        ("restart for memory only", "50 - 0 -", restart.clone(), vec!["resize a 100 - 0 -"]),
+        ("restart", "100 - 5 -", restart, vec!["stop a 30 Resized"]),
+    ] {
+        let resources = json!({"requests": {"cpu": "100m"}});
+        let container = json!({"name": "a", "resources": resources, "resizePolicy": policy});
+        let mut observed = seen(&["a:running"]);
+        observed.containers[0].amounts = Amounts::from_text(given);
+        let plan =
+            plan(&pod(&json!({"containers": [container]})), &observed, &Memory::default(), now());
+        assert_eq!(short(&plan), expected, "{case}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::{Action, Plan, Why};
 use crate::identity;
 use crate::memory::Memory;
 use crate::observe::{Container, Observed, Sandbox, Stage};
+use crate::resources::Amounts;
 use crate::role::{self, Member, Role};
 
 pub(super) fn bring_up(
@@ -156,6 +157,35 @@ impl Turn<'_> {
         } else if verdicts.startup == Some(false) {
             let grace = of(member.container.startup_probe.as_ref());
             plan.stop(container, self.memory, grace, Why::Startup);
+        } else if member.role != Role::Ephemeral {
+            self.resize(member, container, plan);
+        }
+    }
+
+    /// Resources that changed are given to the running container, or to its successor where the
+    /// container wants a restart for them.
+    fn resize(&self, member: &Member, container: &Container, plan: &mut Plan) {
+        let wanted = Amounts::of(member.container.resources.as_ref());
+        let Some(given) = self.memory.amounts_of(container).filter(|given| *given != wanted) else {
+            return;
+        };
+        let policies = member.container.resize_policy.as_deref().unwrap_or_default();
+        let restarts = |resource: &str| {
+            policies
+                .iter()
+                .any(|p| p.resource_name == resource && p.restart_policy == "RestartContainer")
+        };
+        let cpu = (given.cpu_request_milli, given.cpu_limit_milli)
+            != (wanted.cpu_request_milli, wanted.cpu_limit_milli);
+        let memory = (given.memory_request_bytes, given.memory_limit_bytes)
+            != (wanted.memory_request_bytes, wanted.memory_limit_bytes);
+        if cpu && restarts("cpu") || memory && restarts("memory") {
+            plan.stop(container, self.memory, identity::grace_period(self.pod), Why::Resized);
+        } else if self.memory.jobs.resizing.is_none()
+            && !plan.actions.iter().any(|action| matches!(action, Action::Resize { .. }))
+        {
+            let (id, name) = (container.id.clone(), container.name.clone());
+            plan.actions.push(Action::Resize { id, name, amounts: wanted });
         }
     }
 

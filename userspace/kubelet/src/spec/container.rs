@@ -55,6 +55,7 @@ pub(crate) fn config(
     let grace = identity::grace_period(pod).as_secs();
     let annotations = HashMap::from([
         (identity::CONTAINER_HASH.into(), identity::container_hash(container)),
+        (identity::RESOURCES.into(), Amounts::of(container.resources.as_ref()).to_text()),
         (identity::RESTART_COUNT.into(), attempt.to_string()),
         (identity::TERMINATION_PATH.into(), termination_path(member).to_owned()),
         (

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::memory::Memory;
 use crate::observe::{Container, Observed, Stage};
 use crate::plan::up::crash_backoff;
+use crate::resources::Amounts;
 use crate::role::{self, Member, Role};
 use crate::status::go_duration;
 
@@ -54,6 +55,13 @@ impl View<'_> {
             last_state: self.last_state(member.name(), container),
             ..self.blank(member)
         };
+        let wanted = Amounts::of(spec.resources.as_ref());
+        if self.memory.amounts_of(container).is_some_and(|given| given != wanted)
+            && let Some(old) = self.recorded(member.name())
+        {
+            // Not given yet: the old resources are what it has.
+            status.resources.clone_from(&old.resources);
+        }
         let ended = matches!(container.stage, Stage::Exited | Stage::Unknown);
         status.state = Some(match container.stage {
             Stage::Running => running(container),
@@ -92,12 +100,7 @@ impl View<'_> {
     /// A container that the runtime does not know.
     fn absent(&self, member: &Member) -> ContainerStatus {
         let blank = self.blank(member);
-        let status = self.pod.status.as_ref();
-        let old = status
-            .into_iter()
-            .flat_map(|s| s.container_statuses.iter().chain(&s.init_container_statuses))
-            .flatten()
-            .find(|old| old.name == member.name() && old.container_id.is_some());
+        let old = self.recorded(member.name()).filter(|old| old.container_id.is_some());
         if let Some(old) = old {
             let was_ended = old.state.as_ref().is_some_and(|state| state.terminated.is_some());
             if was_ended || self.ending {
@@ -171,14 +174,19 @@ impl View<'_> {
         }
     }
 
+    /// What the API server was told last.
+    fn recorded(&self, name: &str) -> Option<&ContainerStatus> {
+        let status = self.pod.status.as_ref()?;
+        let mut all =
+            status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+        all.find(|old| old.name == name)
+    }
+
     fn last_state(&self, name: &str, container: &Container) -> Option<ContainerState> {
         let previous = self.observed.previous(name).map(|previous| self.ended(previous));
         // The runtime may have forgotten the one before; the API server has not.
         let recorded = || {
-            let status = self.pod.status.as_ref()?;
-            let mut all =
-                status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
-            let old = all.find(|old| old.name == name)?;
+            let old = self.recorded(name)?;
             let same = old.container_id.as_deref() == Some(&container.uri);
             let state = if same { old.last_state.clone() } else { old.state.clone() };
             state.filter(|state| state.terminated.is_some())

@@ -35,6 +35,7 @@ fn seen(containers: &[&str]) -> Observed {
             image: "i".into(),
             image_id: "sha256:0".into(),
             hash: String::new(),
+            amounts: None,
             log_path: String::new(),
         }
     };

@@ -14,6 +14,8 @@ use crate::hook;
 use crate::observe::Stage;
 use crate::plan::up::RETRY;
 use crate::plan::{Action, Plan, Why};
+use crate::qos::Class;
+use crate::resources::Amounts;
 use crate::role;
 use crate::start::{self, Place};
 use crate::volume::setup;
@@ -36,6 +38,7 @@ impl Worker {
                 }
                 Action::Start { name, attempt } => self.start(&name, attempt),
                 Action::Stop { id, name, grace, why } => self.stop(id, &name, grace, why),
+                Action::Resize { id, name, amounts } => self.resize(id, name, amounts),
                 Action::Remove { id } => {
                     let kubelet = self.kubelet.clone();
                     self.job("remove container", async move {
@@ -128,6 +131,7 @@ impl Worker {
                     format!("Container {name} failed liveness probe, will be restarted")
                 }
                 Why::Startup => format!("Container {name} failed startup probe, will be restarted"),
+                Why::Resized => format!("Container {name} resize requires restart"),
                 Why::Changed => format!("Container {name} definition changed, will be restarted"),
             };
             let field = container_field(&self.pod, name);
@@ -171,6 +175,36 @@ impl Worker {
                 tokio::time::sleep(RETRY.unsigned_abs()).await;
             }
             Done::Stop { id }
+        });
+    }
+
+    fn resize(&mut self, id: String, name: String, amounts: Amounts) {
+        self.memory.jobs.resizing = Some(id.clone());
+        let (kubelet, pod, of) = (self.kubelet.clone(), self.pod.clone(), self.id.clone());
+        self.jobs.spawn(async move {
+            let class = Class::of(&pod);
+            let memory = kubelet.machine.memory_bytes;
+            let work = async {
+                let whole = Amounts::of_pod(&pod);
+                // The pod's group must not be the tighter one at any time: it may grow before and
+                // shrink after its container.
+                let before = kubelet.cgroups.make(&of.uid, class, whole);
+                let resources = amounts.to_cri_update(class, memory);
+                kubelet
+                    .runtime
+                    .update_container_resources(&id, resources)
+                    .await
+                    .map_err(|e| e.message())?;
+                before
+                    .or_else(|_| kubelet.cgroups.make(&of.uid, class, whole))
+                    .map_err(|e| e.to_string())
+            };
+            let outcome = work.await;
+            if let Err(error) = &outcome {
+                tracing::warn!(pod = %of, container = name, error, "cannot change resources");
+                tokio::time::sleep(RETRY.unsigned_abs()).await;
+            }
+            Done::Resize { id, amounts, outcome }
         });
     }
 
@@ -264,6 +298,12 @@ impl Worker {
             }
             Done::Stop { id } => {
                 self.memory.jobs.stopping.remove(&id);
+            }
+            Done::Resize { id, amounts, outcome } => {
+                self.memory.jobs.resizing = None;
+                if outcome.is_ok() {
+                    self.memory.resized.insert(id, amounts);
+                }
             }
             Done::TearDown(outcome) => {
                 self.memory.jobs.teardown = false;
