@@ -9,6 +9,7 @@ use skep_cri::Endpoint;
 
 /// Command line flags of a kubelet.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Flags {
     /// The name of this node; the host's name if empty.
     #[arg(long)]
