@@ -62,8 +62,8 @@ pub(crate) struct Options {
     #[arg(long)]
     plane: Option<Plane>,
     /// The folder of upstream's programs
-    #[arg(long, default_value = "")]
-    upstream: PathBuf,
+    #[arg(long)]
+    upstream: Option<PathBuf>,
 }
 
 /// Runs a node until it is killed.
@@ -156,7 +156,8 @@ impl Node<'_> {
 
     fn services(&self) -> Vec<Service> {
         let Options { plane, skep, upstream, address, .. } = self.options;
-        plane.map(|plane| plane.services(skep, upstream, address)).unwrap_or_default()
+        let upstream = upstream.clone().unwrap_or_default();
+        plane.map(|plane| plane.services(skep, &upstream, address)).unwrap_or_default()
     }
 
     /// The shell gives the socket the number that socket activation expects (sd_listen_fds(3)).
