@@ -20,9 +20,9 @@ pub use watch::{bookmark, watch_event};
 use serde::Deserialize;
 
 use crate::Object;
-use crate::names::{GroupVersion, GroupVersionKind};
+use crate::names::{GroupVersion, GroupVersionKind, Name};
 use crate::registry::builtin;
-use crate::schema::{Shape, TypeRef};
+use crate::schema::Shape;
 
 /// A form of objects on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,20 +94,29 @@ pub struct Decoded {
 /// Why bytes are no object. The message is upstream's.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Neither the object nor the caller says what kind it is
-    #[error("Object '{0}' is missing in '{1}'")]
-    Missing(&'static str, String),
+    /// It cannot even be told what kind it is
+    #[error("{message}")]
+    Unrecognized {
+        /// The kind it should have been; empty where nobody said
+        expected: Name,
+        /// What is wrong
+        message: String,
+        /// How the bytes begin
+        beginning: String,
+    },
     /// No such kind
     #[error(
-        "no kind \"{}\" is registered for version \"{}\" in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"",
+        "no kind \"{}\" is registered for version \"{}\" in scheme \"pkg/runtime/scheme.go:111\"",
         .0.kind, .0.group_version()
     )]
-    UnknownKind(GroupVersionKind),
-    /// Not well-formed, or a value of the wrong type
+    UnknownKind(Box<GroupVersionKind>, Name),
+    /// A value of the wrong type, or damaged
     #[error("{message}")]
     Malformed {
-        /// What it was going to be, where that is known
-        gvk: Option<GroupVersionKind>,
+        /// What the object says it is
+        gvk: Box<GroupVersionKind>,
+        /// The kind it should have been
+        expected: Name,
         /// What is wrong
         message: String,
     },
@@ -115,7 +124,9 @@ pub enum DecodeError {
     #[error("strict decoding error: {}", .errors.join(", "))]
     Strict {
         /// What the object says it is
-        gvk: GroupVersionKind,
+        gvk: Box<GroupVersionKind>,
+        /// The kind it should have been
+        expected: Name,
         /// One per field
         errors: Vec<String>,
     },
@@ -124,15 +135,23 @@ pub enum DecodeError {
 impl DecodeError {
     /// The message of the answer 400 that upstream gives for a request body.
     pub fn request_message(&self) -> String {
-        let kind = match self {
-            Self::Strict { gvk, .. } | Self::Malformed { gvk: Some(gvk), .. } => gvk,
-            _ => return self.to_string(),
-        };
-        let (name, version) = (&kind.kind, &kind.version);
-        format!("{name} in version {version:?} cannot be handled as a {name}: {self}")
+        match self {
+            Self::Unrecognized { expected, message, beginning } => {
+                format!(
+                    "the object provided is unrecognized (must be of type {expected}): {message} ({beginning})"
+                )
+            }
+            Self::UnknownKind(gvk, expected)
+            | Self::Malformed { gvk, expected, .. }
+            | Self::Strict { gvk, expected, .. } => {
+                let GroupVersionKind { kind, version, .. } = &**gvk;
+                format!("{kind} in version {version:?} cannot be handled as a {expected}: {self}")
+            }
+        }
     }
 }
 
+/// What an object says it is.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct TypeMeta {
@@ -151,87 +170,87 @@ pub fn decode(
     default: Option<&GroupVersionKind>,
     validation: FieldValidation,
 ) -> Result<Decoded, DecodeError> {
-    if media == Media::Protobuf {
-        return decode_protobuf(bytes, default);
-    }
-    let malformed = |message: String| DecodeError::Malformed { gvk: None, message };
-    let meta: TypeMeta = match media {
-        Media::Json => {
-            serde_json::from_slice(bytes).map_err(|error| malformed(json_reader::syntax(&error)))?
-        }
-        _ => serde_saphyr::from_slice(bytes)
-            .map_err(|error| malformed(format!("error converting YAML to JSON: {error}")))?,
+    let unrecognized = |message: String| DecodeError::Unrecognized {
+        expected: default.map_or(Name::Borrowed(""), |default| default.kind.clone()),
+        message,
+        beginning: beginning(bytes),
     };
-    let gvk = resolve(meta.api_version, meta.kind, default, bytes)?;
-    let ty = type_of(&gvk)?;
-    let (object, problems) = decode_as(bytes, media, &gvk, &ty)?;
+    let (meta, message) = match media {
+        Media::Protobuf => {
+            let envelope =
+                unwrap_envelope(bytes).map_err(|error| unrecognized(error.to_string()))?;
+            let meta =
+                TypeMeta { api_version: Some(envelope.api_version), kind: Some(envelope.kind) };
+            (meta, envelope.raw)
+        }
+        _ => (type_meta(bytes, media).map_err(unrecognized)?, bytes),
+    };
+    let gvk = resolve(meta, default).map_err(unrecognized)?;
+    let expected = default.map_or_else(|| gvk.kind.clone(), |default| default.kind.clone());
+    let Some(ty) = builtin().kind(&gvk) else {
+        return Err(DecodeError::UnknownKind(Box::new(gvk), expected));
+    };
+    let read = match media {
+        Media::Json => json_reader::read_json(message, &ty),
+        Media::Yaml => json_reader::read_yaml(message, &ty),
+        Media::Protobuf => {
+            let object = read_message(message, &ty);
+            object.map(|object| (object, Vec::new())).map_err(|error| error.to_string())
+        }
+    };
+    let (mut object, problems) = match read {
+        Ok(read) => read,
+        Err(message) => {
+            return Err(DecodeError::Malformed { gvk: Box::new(gvk), expected, message });
+        }
+    };
+    stamp(&mut object, &gvk);
     match validation {
         FieldValidation::Strict if !problems.is_empty() => {
-            Err(DecodeError::Strict { gvk, errors: problems })
+            Err(DecodeError::Strict { gvk: Box::new(gvk), expected, errors: problems })
         }
         FieldValidation::Ignore => Ok(Decoded { gvk, object, warnings: Vec::new() }),
         _ => Ok(Decoded { gvk, object, warnings: problems }),
     }
 }
 
-fn decode_as(
-    bytes: &[u8],
-    media: Media,
-    gvk: &GroupVersionKind,
-    ty: &TypeRef,
-) -> Result<(Object, Vec<String>), DecodeError> {
-    let read = match media {
-        Media::Yaml => json_reader::read_yaml(bytes, ty),
-        _ => json_reader::read_json(bytes, ty),
+/// What the text says it is.
+fn type_meta(bytes: &[u8], media: Media) -> Result<TypeMeta, String> {
+    if media == Media::Yaml {
+        return json_reader::yaml_meta(bytes);
+    }
+    let read = match json_reader::no_object(bytes) {
+        Some(why) => Err(why),
+        None => serde_json::from_slice(bytes).map_err(|error| json_reader::syntax(&error)),
     };
-    let (mut object, problems) =
-        read.map_err(|message| DecodeError::Malformed { gvk: Some(gvk.clone()), message })?;
-    stamp(&mut object, gvk);
-    Ok((object, problems))
+    read.map_err(|why| format!("couldn't get version/kind; json parse error: {why}"))
 }
 
-fn decode_protobuf(
-    bytes: &[u8],
-    default: Option<&GroupVersionKind>,
-) -> Result<Decoded, DecodeError> {
-    let malformed = |message: String| DecodeError::Malformed { gvk: None, message };
-    let envelope = unwrap_envelope(bytes).map_err(|error| malformed(error.to_string()))?;
-    let gvk = resolve(Some(envelope.api_version), Some(envelope.kind), default, b"")?;
-    let ty = type_of(&gvk)?;
-    let mut object = read_message(envelope.raw, &ty).map_err(|error| DecodeError::Malformed {
-        gvk: Some(gvk.clone()),
-        message: error.to_string(),
-    })?;
-    stamp(&mut object, &gvk);
-    Ok(Decoded { gvk, object, warnings: Vec::new() })
+/// How upstream shows the bytes of a body that it cannot read.
+fn beginning(bytes: &[u8]) -> String {
+    const SHOWN: usize = 30;
+    let more = if bytes.len() > SHOWN { " ..." } else { "" };
+    let shown = &bytes[..bytes.len().min(SHOWN)];
+    match bytes.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(shown).into_owned() + more,
+        Some(_) => shown.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + more,
+    }
 }
 
-fn resolve(
-    api_version: Option<String>,
-    kind: Option<String>,
-    default: Option<&GroupVersionKind>,
-    bytes: &[u8],
-) -> Result<GroupVersionKind, DecodeError> {
-    let missing = |field| {
-        DecodeError::Missing(field, String::from_utf8_lossy(bytes).chars().take(1024).collect())
-    };
+fn resolve(meta: TypeMeta, default: Option<&GroupVersionKind>) -> Result<GroupVersionKind, String> {
     let told = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let kind = match (told(kind), default) {
+    let kind = match (told(meta.kind), default) {
         (Some(kind), _) => kind.into(),
         (None, Some(default)) => default.kind.clone(),
-        (None, None) => return Err(missing("Kind")),
+        (None, None) => return Err("Object 'Kind' is missing".to_owned()),
     };
-    let version = match (told(api_version), default) {
-        (Some(text), _) => GroupVersion::parse(&text)
-            .map_err(|message| DecodeError::Malformed { gvk: None, message })?,
+    let version = match (told(meta.api_version), default) {
+        (Some(text), _) => GroupVersion::parse(&text)?,
         (None, Some(default)) => default.group_version(),
-        (None, None) => return Err(missing("apiVersion")),
+        (None, None) => return Err("Object 'apiVersion' is missing".to_owned()),
     };
     Ok(version.with_kind(kind))
-}
-
-fn type_of(gvk: &GroupVersionKind) -> Result<TypeRef, DecodeError> {
-    builtin().kind(gvk).ok_or_else(|| DecodeError::UnknownKind(gvk.clone()))
 }
 
 /// Writes `apiVersion` and `kind` into an object.

@@ -148,9 +148,6 @@ fn read_suffix(suffix: &str) -> Result<(Format, Scale), &'static str> {
     }
     match suffix.strip_prefix(['e', 'E']).and_then(|exponent| exponent.parse::<i32>().ok()) {
         Some(exponent) => Ok((Format::DecimalExponent, Scale::Ten(exponent.clamp(-64, 64)))),
-        None if suffix.chars().all(|c| c.is_ascii_alphanumeric() || c == '+' || c == '-') => {
-            Err("unable to parse quantity's suffix")
-        }
         None => Err(MALFORMED),
     }
 }

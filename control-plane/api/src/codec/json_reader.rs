@@ -23,7 +23,8 @@ pub(super) fn read_json(bytes: &[u8], ty: &TypeRef) -> Read {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let context = Context::default();
     let shape = Shape::Object(ty.clone());
-    let result = Seed { shape: &shape, context: &context }.deserialize(&mut deserializer);
+    let result =
+        Seed { shape: &shape, go_name: None, context: &context }.deserialize(&mut deserializer);
     let result = result.and_then(|value| deserializer.end().map(|()| value));
     context.finish(result.map_err(|error| syntax(&error)))
 }
@@ -32,19 +33,46 @@ pub(super) fn read_json(bytes: &[u8], ty: &TypeRef) -> Read {
 pub(super) fn read_yaml(bytes: &[u8], ty: &TypeRef) -> Read {
     let context = Context::default();
     let shape = Shape::Object(ty.clone());
-    let options = serde_saphyr::options! { duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins };
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| format!("error converting YAML to JSON: {error}"))?;
-    let result =
-        serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
-            Seed { shape: &shape, context: &context }.deserialize(deserializer)
-        });
-    context.finish(result.map_err(|error| format!("error converting YAML to JSON: {error}")))
+    let text = std::str::from_utf8(bytes).map_err(|error| yaml_error(&error))?;
+    let seed = Seed { shape: &shape, go_name: None, context: &context };
+    let result = serde_saphyr::with_deserializer_from_str_with_options(
+        text,
+        yaml_options(),
+        |deserializer| seed.deserialize(deserializer),
+    );
+    context.finish(result.map_err(|error| yaml_error(&error)))
+}
+
+/// Reads what a YAML document says it is.
+pub(super) fn yaml_meta(bytes: &[u8]) -> Result<super::TypeMeta, String> {
+    serde_saphyr::from_slice_with_options(bytes, yaml_options()).map_err(|error| yaml_error(&error))
+}
+
+/// Keys given twice are reported by the reader, not refused by the parser.
+fn yaml_options() -> serde_saphyr::Options {
+    serde_saphyr::options! { duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins }
+}
+
+fn yaml_error(error: &impl fmt::Display) -> String {
+    format!("error converting YAML to JSON: {error}")
 }
 
 /// Go's words for what is no JSON, where they are simple.
 pub(super) fn syntax(error: &serde_json::Error) -> String {
     if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() }
+}
+
+/// Go's words for a body that is JSON, but no object.
+pub(super) fn no_object(bytes: &[u8]) -> Option<String> {
+    let found = match bytes.trim_ascii_start().first()? {
+        b'[' => "array",
+        b'"' => "string",
+        b't' | b'f' => "bool",
+        b'-' | b'0'..=b'9' => "number",
+        _ => return None,
+    };
+    let target = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+    Some(format!("json: cannot unmarshal {found} into Go value of type {target}"))
 }
 
 /// Where the reading is, and what it has found.
@@ -135,6 +163,8 @@ impl Context {
 #[derive(Clone, Copy)]
 struct Seed<'a> {
     shape: &'a Shape,
+    /// Go's name of the scalar inside, where the shape does not tell it
+    go_name: Option<&'a str>,
     context: &'a Context,
 }
 
@@ -148,7 +178,14 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
 
 impl Seed<'_> {
     fn mismatch<E: Error>(&self, value: &str) -> E {
-        self.context.mismatch(value, &self.shape.go_name())
+        let name = self.shape.go_name();
+        self.context.mismatch(
+            value,
+            &match self.go_name {
+                Some(scalar) => name.replace("string", scalar),
+                None => name,
+            },
+        )
     }
 
     fn scalar<E: Error>(&self, value: Value, kind: &str) -> Result<Option<Value>, E> {
@@ -156,6 +193,14 @@ impl Seed<'_> {
             Ok(value) => Ok(Some(value)),
             Err(canonical::Misfit::Type) => Err(self.mismatch(kind)),
             Err(canonical::Misfit::Value(message)) => Err(self.context.fail(message)),
+        }
+    }
+
+    /// Go shows a number that does not fit a numeric type, and no other.
+    fn number(&self, value: impl fmt::Display) -> String {
+        match self.shape {
+            Shape::Int32 | Shape::Int64 | Shape::IntOrString => format!("number {value}"),
+            _ => "number".to_owned(),
         }
     }
 
@@ -177,7 +222,11 @@ impl Seed<'_> {
                 self.context.problem("duplicate", &name);
             }
             seen.push(&field.name);
-            let seed = Seed { shape: &field.shape, context: self.context };
+            let seed = Seed {
+                shape: &field.shape,
+                go_name: field.go_name.as_deref(),
+                context: self.context,
+            };
             let value =
                 self.context.within(Step::Field(name.clone()), || map.next_value_seed(seed))?;
             match value.filter(|value| keep(field, value)) {
@@ -195,7 +244,7 @@ impl Seed<'_> {
             if object.contains_key(&key) {
                 self.context.problem("duplicate", &key);
             }
-            let seed = Seed { shape: inner, context: self.context };
+            let seed = Seed { shape: inner, go_name: self.go_name, context: self.context };
             let value =
                 self.context.within(Step::Key(key.clone()), || map.next_value_seed(seed))?;
             object.insert(key, value.unwrap_or_else(|| zero(inner)));
@@ -205,7 +254,7 @@ impl Seed<'_> {
 
     fn list<'de, A: SeqAccess<'de>>(&self, inner: &Shape, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        let seed = Seed { shape: inner, context: self.context };
+        let seed = Seed { shape: inner, go_name: self.go_name, context: self.context };
         while let Some(value) =
             self.context.within(Step::Index(list.len()), || items.next_element_seed(seed))?
         {
@@ -235,16 +284,16 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
-        self.scalar(value.into(), &number(value))
+        self.scalar(value.into(), &self.number(value))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-        self.scalar(value.into(), &number(value))
+        self.scalar(value.into(), &self.number(value))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
         let tree = Number::from_f64(value).map_or(Value::Null, Value::Number);
-        self.scalar(tree, &number(value))
+        self.scalar(tree, &self.number(value))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Self::Value, E> {
@@ -280,16 +329,6 @@ impl<'de> Visitor<'de> for Seed<'_> {
             _ => Err(self.mismatch("object")),
         };
         object.map(Some)
-    }
-}
-
-/// Go names the number where it is not a plain one.
-fn number(value: impl fmt::Display) -> String {
-    let text = value.to_string();
-    if text.len() > 9 || text.contains(['.', 'e']) {
-        format!("number {text}")
-    } else {
-        "number".to_owned()
     }
 }
 
