@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::budget::Budgets;
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::selector::{Labels, Selector};
@@ -56,6 +57,8 @@ pub struct Cluster {
     owners: BTreeMap<(String, OwnerKind, String), Selector>,
     /// Persistent volumes and claims.
     pub volumes: Volumes,
+    /// Disruption budgets.
+    pub budgets: Budgets,
 }
 
 impl Cluster {

@@ -5,6 +5,7 @@
 //! puts it between watches and the API.
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod cluster;
 mod config;
 pub mod cycle;

@@ -1,6 +1,7 @@
 //! What a cycle decided, carried out through the API: many at a time, but not without bound.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
@@ -22,8 +23,19 @@ use crate::volumes::Supply;
 const BINDINGS: usize = 64;
 /// How many reports and evictions are under way at once.
 const REPORTS: usize = 16;
+/// How long a pod waits for its volumes before it is tried again.
+const VOLUMES_WAIT: Duration = Duration::from_secs(10 * 60);
 /// The longest text of an event, in bytes.
 const LONGEST_NOTE: usize = 1024;
+
+/// Why a pod was not bound.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Api(#[from] Error),
+    #[error("timed out waiting for volumes")]
+    Volumes,
+}
 
 /// Carries out effects.
 #[derive(Clone)]
@@ -62,23 +74,21 @@ impl Outbox {
     }
 
     async fn carry_out(&self, effect: Effect) {
-        let limit =
-            if matches!(effect, Effect::Bind { .. }) { &self.bindings } else { &self.reports };
-        let Ok(_permit) = limit.acquire().await else { return };
+        let _permit = match &effect {
+            Effect::Bind { .. } => None,
+            _ => self.reports.acquire().await.ok(),
+        };
         match effect {
-            Effect::Bind { pod, node, supplies } => self.bind(&pod, &node, &supplies).await,
+            Effect::Bind { pod, node, supplies } => self.place(&pod, &node, &supplies).await,
             Effect::Report { pod, message, nominated } => {
-                self.report(&pod, &message, nominated).await;
+                self.report(&pod, &message, nominated).await
             }
             Effect::Evict { victim, preemptor, node } => {
-                self.evict(&victim, &preemptor, &node).await;
+                self.evict(&victim, &preemptor, &node).await
             }
             Effect::ClearNomination(pod) => {
-                log(
-                    &pod,
-                    "clear nomination",
-                    self.patch_status(&pod, json!({"nominatedNodeName": null})).await,
-                );
+                let cleared = self.patch_status(&pod, json!({"nominatedNodeName": null})).await;
+                log(&pod, "clear nomination", cleared);
             }
         }
     }
@@ -87,48 +97,41 @@ impl Outbox {
         Api::namespaced(self.client.clone(), &pod.namespace)
     }
 
-    async fn bind(&self, pod: &PodInfo, node: &str, supplies: &[(String, Supply)]) {
-        let bound = async {
-            self.supply(pod, node, supplies).await?;
-            let binding = json!({
-                "apiVersion": "v1",
-                "kind": "Binding",
-                "metadata": {"namespace": pod.namespace, "name": pod.name, "uid": pod.uid},
-                "target": {"apiVersion": "v1", "kind": "Node", "name": node},
-            });
-            let _: Value = self
-                .pods(pod)
-                .create_subresource("binding", &pod.name, &PostParams::default(), &binding)
-                .await?;
-            Ok(())
+    /// Binds a pod once its volumes are there; waiting for those keeps no other pod from its turn.
+    async fn place(&self, pod: &PodInfo, node: &str, supplies: &[(String, Supply)]) {
+        let outcome = async {
+            let supplied =
+                tokio::time::timeout(VOLUMES_WAIT, self.supply(pod, node, supplies)).await;
+            supplied.map_err(|_| Failure::Volumes)??;
+            let _permit = self.bindings.acquire().await;
+            self.bind(pod, node).await?;
+            log(pod, "event", self.scheduled(pod, node).await);
+            Ok::<_, Failure>(())
         };
-        match bound.await {
-            Ok(()) => {
-                tracing::debug!(pod = pod.key(), node, "bound");
-                log(pod, "event", self.scheduled(pod, node).await);
-            }
-            Err(error) => {
-                if !is_gone(&error) {
-                    tracing::warn!(pod = pod.key(), node, %error, "binding");
-                    let note = format!("Binding rejected: {error}");
-                    log(
-                        pod,
-                        "event",
-                        self.tell(
-                            pod,
-                            EventType::Warning,
-                            "FailedScheduling",
-                            "Scheduling",
-                            note,
-                            None,
-                        )
-                        .await,
-                    );
-                }
-                // The receiver is gone only when the scheduler has stopped.
-                let _ = self.failed.send(pod.uid.clone());
-            }
+        let Err(failure) = outcome.await else { return };
+        if !matches!(&failure, Failure::Api(error) if is_gone(error)) {
+            tracing::warn!(pod = pod.key(), node, error = %failure, "binding");
+            let note = format!("Binding rejected: {failure}");
+            let told =
+                self.tell(pod, EventType::Warning, "FailedScheduling", "Scheduling", note, None);
+            log(pod, "event", told.await);
         }
+        // The receiver is gone only when the scheduler has stopped.
+        let _ = self.failed.send(pod.uid.clone());
+    }
+
+    async fn bind(&self, pod: &PodInfo, node: &str) -> Result<(), Error> {
+        let binding = json!({
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"namespace": pod.namespace, "name": pod.name, "uid": pod.uid},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        });
+        let parameters = PostParams::default();
+        let _: Value =
+            self.pods(pod).create_subresource("binding", &pod.name, &parameters, &binding).await?;
+        tracing::debug!(pod = pod.key(), node, "bound");
+        Ok(())
     }
 
     /// Gives the claims that wait for this pod their volumes on the node.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::budget::Budgets;
 use crate::cluster::Cluster;
 use crate::cycle::{Filters, Profile};
 use crate::diagnosis::{Diagnosis, histogram};
@@ -19,6 +20,8 @@ pub struct Candidate {
     pub node: String,
     /// Who would have to go, the most important first.
     pub victims: Vec<Arc<PodInfo>>,
+    /// How many of them overdraw a disruption budget.
+    pub overdrawn: usize,
 }
 
 impl Candidate {
@@ -60,8 +63,10 @@ pub fn preempt(
         else {
             continue;
         };
-        match victims(filters.copy(), pod, node) {
-            Ok(victims) => candidates.push(Candidate { node: name.clone(), victims }),
+        match victims(filters.copy(), pod, node, &cluster.budgets) {
+            Ok((victims, overdrawn)) => {
+                candidates.push(Candidate { node: name.clone(), victims, overdrawn })
+            }
             Err(said) => {
                 reasons.insert(name, said);
             }
@@ -94,13 +99,15 @@ fn is_waiting(pod: &PodInfo, cluster: &Cluster, diagnosis: &Diagnosis) -> bool {
     !lasting && cluster.node(name).is_some_and(|node| node.pods.iter().any(going))
 }
 
-/// The fewest and least important pods that have to go from a node, or what is said if even
-/// without all of them the pod does not fit.
+/// The fewest and least important pods that have to go from a node, and how many of them overdraw
+/// a budget; or what is said if even without all lesser pods the pod does not fit. Pods that would
+/// overdraw a budget are spared first.
 fn victims(
     mut filters: Filters<'_>,
     pod: &PodInfo,
     node: &NodeInfo,
-) -> Result<Vec<Arc<PodInfo>>, Vec<String>> {
+    budgets: &Budgets,
+) -> Result<(Vec<Arc<PodInfo>>, usize), Vec<String>> {
     let mut lesser: Vec<_> =
         node.pods.iter().filter(|other| other.priority < pod.priority).cloned().collect();
     if lesser.is_empty() {
@@ -115,17 +122,24 @@ fn victims(
         rejection.reasons.iter().map(ToString::to_string).collect::<Vec<_>>()
     })?;
     lesser.sort_by_key(|pod| std::cmp::Reverse(importance(pod)));
+    let (precious, free) = budgets.part(lesser);
     let mut victims = Vec::new();
-    for candidate in lesser {
-        left.add(candidate.clone());
-        filters.update(&candidate, &left, 1);
-        if filters.check(&left).is_err() {
-            left.remove(&candidate.uid);
-            filters.update(&candidate, &left, -1);
-            victims.push(candidate);
+    let mut spare = |candidates: Vec<Arc<PodInfo>>| {
+        for candidate in candidates {
+            left.add(candidate.clone());
+            filters.update(&candidate, &left, 1);
+            if filters.check(&left).is_err() {
+                left.remove(&candidate.uid);
+                filters.update(&candidate, &left, -1);
+                victims.push(candidate);
+            }
         }
-    }
-    Ok(victims)
+        victims.len()
+    };
+    let overdrawn = spare(precious);
+    spare(free);
+    victims.sort_by_key(|pod| std::cmp::Reverse(importance(pod)));
+    Ok((victims, overdrawn))
 }
 
 /// The more important pod is the larger: by priority, then by how long it has run.
@@ -133,9 +147,11 @@ fn importance(pod: &PodInfo) -> (i32, std::cmp::Reverse<Option<jiff::Timestamp>>
     (pod.priority, std::cmp::Reverse(Some(pod.started.unwrap_or(jiff::Timestamp::MAX))))
 }
 
-/// The less harm the better: the most important victim, the sum of priorities, the number, and
+/// The less harm the better: budgets overdrawn, the most important victim, the sum of priorities, the number, and
 /// last how long the most important ones have run (the shorter the better).
-fn harm(candidate: &Candidate) -> (i32, i64, usize, std::cmp::Reverse<Option<jiff::Timestamp>>) {
+fn harm(
+    candidate: &Candidate,
+) -> (usize, i32, i64, usize, std::cmp::Reverse<Option<jiff::Timestamp>>) {
     let highest = candidate.victims.first().map_or(i32::MIN, |victim| victim.priority);
     let shifted = |victim: &Arc<PodInfo>| i64::from(victim.priority) + i64::from(i32::MAX) + 1;
     let longest = candidate
@@ -145,7 +161,7 @@ fn harm(candidate: &Candidate) -> (i32, i64, usize, std::cmp::Reverse<Option<jif
         .filter_map(|v| v.started)
         .min();
     let sum = candidate.victims.iter().map(shifted).sum();
-    (highest, sum, candidate.victims.len(), std::cmp::Reverse(longest))
+    (candidate.overdrawn, highest, sum, candidate.victims.len(), std::cmp::Reverse(longest))
 }
 
 #[cfg(test)]
@@ -244,6 +260,21 @@ mod tests {
         for (what, nodes, expected) in cases {
             assert_eq!(run(&pod("new", 10, 500), &cluster(nodes)), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn a_budget_is_spared_where_possible() {
+        let mut cluster =
+            cluster(&[("n1", 1000, &[("a", 1, 900)]), ("n2", 1000, &[("b", 5, 900)])]);
+        let mut precious = pod("a", 1, 900);
+        precious.labels.insert("app".into(), "db".into());
+        cluster.assume(Arc::new(precious), "n1");
+        let new = pod("new", 10, 500);
+        assert_eq!(run(&new, &cluster), chosen("n1", &["a"]));
+        let budget = serde_json::json!({"spec": {"selector": {"matchLabels": {"app": "db"}}}});
+        let budget = crate::budget::Budget::new(&serde_json::from_value(budget).unwrap());
+        cluster.budgets.set(String::new(), "db".into(), Some(budget));
+        assert_eq!(run(&new, &cluster), chosen("n2", &["b"]));
     }
 
     #[test]

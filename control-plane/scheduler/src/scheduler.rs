@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::budget::Budget;
 use crate::cluster::{Cluster, OwnerKind};
 use crate::cycle::{Chance, Profile, schedule};
 use crate::diagnosis::Diagnosis;
@@ -34,6 +35,8 @@ pub enum Object {
     Volume(String, Volume),
     /// A storage class.
     Class(String, Class),
+    /// A disruption budget: namespace, name.
+    Budget(String, String, Budget),
 }
 
 /// An object that is gone.
@@ -53,6 +56,8 @@ pub enum Gone {
     Volume(String),
     /// A storage class.
     Class(String),
+    /// A disruption budget: namespace, name.
+    Budget(String, String),
 }
 
 /// What is to be done after a cycle.
@@ -145,6 +150,9 @@ impl Scheduler {
                 self.cluster.volumes.set_class(name, Some(class));
                 self.notice(&Change::Volumes, now);
             }
+            Object::Budget(namespace, name, budget) => {
+                self.cluster.budgets.set(namespace, name, Some(budget));
+            }
         }
     }
 
@@ -164,6 +172,7 @@ impl Scheduler {
             Gone::Claim(namespace, name) => self.cluster.volumes.set_claim(namespace, name, None),
             Gone::Volume(name) => self.cluster.volumes.set_volume(name, None),
             Gone::Class(name) => self.cluster.volumes.set_class(name, None),
+            Gone::Budget(namespace, name) => self.cluster.budgets.set(namespace, name, None),
         }
     }
 

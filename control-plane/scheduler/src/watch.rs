@@ -10,6 +10,7 @@ use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
 };
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::Api;
 use kube::runtime::WatchStreamExt as _;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
+use crate::budget::Budget;
 use crate::cluster::OwnerKind;
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
@@ -27,7 +29,7 @@ use crate::selector::{Labels, Selector};
 use crate::volumes::{Claim, Class, Volume};
 
 /// How many kinds are watched: scheduling begins once each has been listed.
-pub(crate) const KINDS: usize = 10;
+pub(crate) const KINDS: usize = 11;
 
 /// What a watch tells.
 #[derive(Debug)]
@@ -127,6 +129,15 @@ impl Watched for StorageClass {
     }
 }
 
+impl Watched for PodDisruptionBudget {
+    fn object(&self) -> Object {
+        Object::Budget(self.namespace().unwrap_or_default(), self.name_any(), Budget::new(self))
+    }
+    fn gone(&self) -> Gone {
+        Gone::Budget(self.namespace().unwrap_or_default(), self.name_any())
+    }
+}
+
 /// Starts all watches; they end when the set is dropped or nobody listens any more.
 pub(crate) fn start(client: &Client, notices: &Sender<Notice>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
@@ -145,7 +156,8 @@ pub(crate) fn start(client: &Client, notices: &Sender<Notice>) -> JoinSet<()> {
         StatefulSet,
         PersistentVolumeClaim,
         PersistentVolume,
-        StorageClass
+        StorageClass,
+        PodDisruptionBudget
     );
     debug_assert_eq!(tasks.len(), KINDS);
     tasks
