@@ -88,7 +88,16 @@ fn follow<F: Net, T: Tables<F>>(
         sport_be: flow.sport_be,
         dport_be: flow.dport_be,
     };
-    Some(translate_and_send(packet, headers, &to, place, out))
+    Some(translate_and_send(packet, headers, &to, in_reach(place, context.at), out))
+}
+
+/// Where the hook itself can send a packet. XDP does not reach into a pod; the hook behind it does.
+#[inline(always)]
+fn in_reach(place: Place, at: Ingress) -> Place {
+    match place {
+        Place::Pod(_) if !at.can_encapsulate() => Place::Stack,
+        place => place,
+    }
 }
 
 #[inline(always)]
@@ -173,6 +182,7 @@ pub(crate) fn open_service<F: Net, T: Tables<F>>(
     if matches!(place, Place::Pod(_)) {
         tables.mark_translated(to.dst, endpoint_translated::FROM);
     }
+    let place = in_reach(place, at);
     translate_and_send_apart(packet, headers, &to, &place, config.uplink_ifindex)
 }
 

@@ -106,6 +106,18 @@ impl Verdict {
         Self::new(Action::Out, ifindex)
     }
 
+    /// The word.
+    #[inline(always)]
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// A verdict from its word.
+    #[inline(always)]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// What to do.
     #[inline(always)]
     pub const fn action(self) -> Action {

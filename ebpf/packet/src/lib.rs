@@ -17,7 +17,7 @@ mod rewrite;
 pub use buffer::{Field, Packet};
 pub use headers::{Headers, Kind, Wire, ethertype, parse, tcp_flags, version};
 pub use reject::reject;
-pub use rewrite::{Rewrite, decrement_ttl, rewrite};
+pub use rewrite::{Rewrite, decrement_ttl, forward_ethernet, rewrite};
 
 #[cfg(any(test, feature = "std"))]
 pub mod host;

@@ -73,3 +73,12 @@ pub fn decrement_ttl<F: Wire>(packet: &mut impl Packet, headers: &Headers<F>) ->
     }
     Some(())
 }
+
+/// Addresses the frame, which came to the hardware address that it has as its destination, from there
+/// to the next hop.
+#[inline(always)]
+pub fn forward_ethernet(packet: &mut impl Packet, next_hop: [u8; 6]) -> Option<()> {
+    let own: [u16; 3] = packet.load(0)?;
+    packet.store(6, own)?;
+    packet.store(0, next_hop)
+}

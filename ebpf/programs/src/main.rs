@@ -5,7 +5,10 @@
 
 mod act;
 mod count;
+mod frame;
+mod handover;
 mod maps;
+mod next_hop;
 mod skb;
 mod tables;
 
@@ -13,6 +16,7 @@ mod connect;
 mod getpeername;
 mod node_egress;
 mod node_ingress;
+mod node_xdp;
 mod overlay_egress;
 mod overlay_ingress;
 mod pod_egress;

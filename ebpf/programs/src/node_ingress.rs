@@ -2,10 +2,12 @@
 
 use aya_ebpf::{EbpfContext as _, bindings::__sk_buff, macros::classifier, programs::TcContext};
 use skep_abi::{Hook, V4, V6};
-use skep_engine::{from_node, open_from_node};
+use skep_engine::{Verdict, from_node, open_from_node};
+use skep_packet::{ethertype, version};
 
 use crate::{
     act::{act, by_family},
+    handover,
     skb::Skb,
     tables::KernelTables,
 };
@@ -13,12 +15,27 @@ use crate::{
 /// The program.
 #[classifier]
 pub fn node_ingress(context: TcContext) -> i32 {
+    if let Some(verdict) = handover::read(context.as_ptr().cast::<__sk_buff>()) {
+        return handed_over(context.as_ptr().cast::<__sk_buff>(), verdict.to_bits());
+    }
     by_family!(
         context,
         Hook::NodeIngress,
         [node_ingress4, open_node_ingress4],
         [node_ingress6, open_node_ingress6]
     )
+}
+
+/// Sends a packet that XDP translated and could not send.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn handed_over(context: *mut __sk_buff, verdict: u64) -> i32 {
+    let skb = Skb::new(context);
+    let (verdict, at) = (Verdict::from_bits(verdict), skb.at(Hook::NodeIngress));
+    match version(&skb) {
+        Some(ethertype::IPV4) => act::<V4>(&skb, verdict, at),
+        _ => act::<V6>(&skb, verdict, at),
+    }
 }
 
 /// Known connections of IPv4.

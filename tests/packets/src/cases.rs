@@ -5,8 +5,11 @@ use skep_bpf::Program;
 
 use crate::{
     case::{Case, Fate},
-    frame::{Frame, flags},
-    world::{Front, InConfig, NODE_PORT, OVERLAY, POD_A, POD_B, SNAT_PORT, UPLINK, World},
+    frame::{Frame, RECEIVER, flags},
+    world::{
+        Front, InConfig, LOOPBACK, NEIGHBOUR, NODE_PORT, OVERLAY, POD_A, POD_B, SNAT_PORT, UPLINK,
+        World,
+    },
 };
 
 use Fate::{Drop, Pass, Redirect};
@@ -24,6 +27,9 @@ const OUT: (Program, u32) = (Program::NodeEgress, UPLINK);
 /// In by the overlay.
 const FAR: (Program, u32) = (Program::OverlayIngress, OVERLAY);
 
+/// In by the node's device, in its driver.
+const XDP: (Program, u32) = (Program::Xdp, LOOPBACK);
+
 /// All cases of a family.
 pub fn all<F: InConfig>() -> Vec<Case<F>> {
     let mut cases = routing();
@@ -31,6 +37,7 @@ pub fn all<F: InConfig>() -> Vec<Case<F>> {
     cases.extend(node_ports());
     cases.extend(masquerade());
     cases.extend(rejections());
+    cases.extend(xdp());
     cases
 }
 
@@ -390,6 +397,56 @@ fn rejections<F: InConfig>() -> Vec<Case<F>> {
     ]
 }
 
+/// What XDP does itself, and what it leaves to the hook behind it.
+fn xdp<F: InConfig>() -> Vec<Case<F>> {
+    let world = || World::<F>::new().near_neighbour();
+    let (client, front, vip) = ((F::client(), 5000), (F::node(), NODE_PORT), (F::service(1), 80));
+    let (b, near, far) = ((F::pod_b(), 8080), (F::near_pod(), 8080), (F::far_pod(), 8080));
+    let port = |to: F::Addr, way| world().service(Front::tcp(front.0, front.1), &[(to, 8080, way)]);
+    let snat = (F::node(), SNAT_PORT);
+    let syn = |from, to| Frame::<F>::tcp(from, to, flags::SYN);
+    let ack = |from, to| Frame::<F>::tcp(from, to, flags::ACK);
+    let syn_ack = |from, to| Frame::<F>::tcp(from, to, flags::SYN_ACK);
+    let sent = |frame: Frame<F>| frame.hop().link(RECEIVER, NEIGHBOUR);
+    let empty = world().service(Front::tcp(front.0, front.1), &[]);
+    let plain = Frame::tcp(near, (F::pod_a(), 4000), flags::ACK);
+    vec![
+        Case::new("XDP: node port, near backend: straight out again", port(near.0, via::PEER))
+            .send(XDP, &syn(client, front), Redirect, &sent(syn(snat, near)))
+            .send(XDP, &syn_ack(near, snat), Pass, &syn_ack(front, client).hop())
+            .send(XDP, &ack(client, front), Redirect, &sent(ack(snat, near)))
+            .send(XDP, &ack(client, front), Redirect, &sent(ack(snat, near))),
+        Case::new(
+            "XDP: node port, backend here: translated, then into the pod",
+            port(b.0, via::POD),
+        )
+        .send(XDP, &syn(client, front), Pass, &syn(client, b))
+        .send(IN, &syn(client, b), Redirect, &syn(client, b).hop())
+        .send(B, &syn_ack(b, client), Redirect, &syn_ack(front, client).hop()),
+        Case::new("XDP: a backend behind the overlay is for the next hook", port(far.0, via::PEER))
+            .same(XDP, &syn(client, front), Pass)
+            .send(IN, &syn(client, front), Redirect, &syn(snat, far).hop())
+            .same(XDP, &ack(client, front), Pass),
+        Case::new("XDP: no backend: reset in the driver", empty).send(
+            XDP,
+            &syn(client, front),
+            Redirect,
+            &syn(client, front).reset(),
+        ),
+        Case::new("XDP: packets to pods are for the next hook", world()).same(XDP, &plain, Pass),
+        Case::new("XDP: the host's own traffic", world()).same(
+            XDP,
+            &ack(client, (F::node(), 22)),
+            Pass,
+        ),
+        Case::new("XDP: an address of the range that no Service has", world()).same(
+            XDP,
+            &syn(client, vip),
+            Drop,
+        ),
+    ]
+}
+
 /// Cases whose last packet is that of an established connection, for measuring.
 pub fn costs<F: InConfig>() -> Vec<Case<F>> {
     let world = World::<F>::new;
@@ -429,6 +486,21 @@ pub fn costs<F: InConfig>() -> Vec<Case<F>> {
             .same(IN, &tcp(near, snat, flags::ACK), Redirect),
         Case::new("the host's own traffic in", world()).same(
             IN,
+            &tcp(client, (F::node(), 22), flags::ACK),
+            Pass,
+        ),
+        Case::new("near backend, established", port(near.0, via::PEER).near_neighbour())
+            .same(XDP, &tcp(client, front, flags::SYN), Redirect)
+            .same(XDP, &tcp(near, snat, flags::SYN_ACK), Pass)
+            .same(XDP, &tcp(client, front, flags::ACK), Redirect)
+            .same(XDP, &tcp(client, front, flags::ACK), Redirect),
+        Case::new("backend here, established", port(b.0, via::POD))
+            .same(XDP, &tcp(client, front, flags::SYN), Pass)
+            .same(B, &tcp(b, client, flags::SYN_ACK), Redirect)
+            .same(XDP, &tcp(client, front, flags::ACK), Pass)
+            .same(XDP, &tcp(client, front, flags::ACK), Pass),
+        Case::new("the host's own traffic in", world()).same(
+            XDP,
             &tcp(client, (F::node(), 22), flags::ACK),
             Pass,
         ),

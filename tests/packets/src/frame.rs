@@ -137,6 +137,11 @@ impl<F: Family> Frame<F> {
         Self { ttl, ..self }
     }
 
+    /// The frame with these Ethernet addresses, source and destination.
+    pub fn link(self, src: [u8; 6], dst: [u8; 6]) -> Self {
+        Self { macs: (src, dst), ..self }
+    }
+
     fn header_bytes() -> usize {
         if F::VERSION == 4 { 20 } else { 40 }
     }

@@ -5,7 +5,7 @@ use skep_engine::{
     Action, Ingress, Verdict, from_node, from_pod, host::HostTables, open_from_node, open_from_pod,
     route_from_pod, to_node, to_pod,
 };
-use skep_packet::{host::HostPacket, parse, reject};
+use skep_packet::{forward_ethernet, host::HostPacket, parse, reject};
 
 use crate::{
     case::Fate,
@@ -51,7 +51,7 @@ impl<F: InConfig> HostNode<F> {
                 }
                 verdict
             }
-            Program::NodeIngress | Program::OverlayIngress => {
+            Program::Xdp | Program::NodeIngress | Program::OverlayIngress => {
                 let mut verdict = from_node(packet, tables, at);
                 if verdict == Verdict::OPEN {
                     verdict = open_from_node(packet, tables, at);
@@ -71,6 +71,13 @@ impl<F: InConfig> HostNode<F> {
         let fate = match verdict.action() {
             Action::Pass => Fate::Pass,
             Action::Drop => Fate::Drop,
+            // Here no neighbour is known but by `peers`: the hook behind XDP sends what XDP cannot.
+            Action::Out if program == Program::Xdp => Fate::Pass,
+            Action::ToPeer if program == Program::Xdp => {
+                let peer = self.0.peers[verdict.argument() as usize];
+                forward_ethernet(&mut packet, peer.mac).expect("a frame has an Ethernet header");
+                Fate::Redirect
+            }
             Action::ToPod | Action::ToPeer | Action::Out => Fate::Redirect,
             Action::Reject => {
                 let headers = parse::<F>(&packet);

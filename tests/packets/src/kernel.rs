@@ -21,6 +21,16 @@ use crate::{
     world::{DEVICES, InConfig, World},
 };
 
+/// How the note begins with which XDP hands a packet over to the next hook, in front of the packet.
+const NOTE: [u8; 4] = 0x736b_6570_u32.to_ne_bytes();
+/// Bytes of that note.
+const NOTE_BYTES: usize = 16;
+/// `XDP_DROP`.
+const XDP_DROP: u32 = 1;
+/// `XDP_PASS`.
+const XDP_PASS: u32 = 2;
+/// `XDP_TX`.
+const XDP_TX: u32 = 3;
 /// `TCX_NEXT`.
 const NEXT: u32 = u32::MAX;
 /// `TC_ACT_SHOT`.
@@ -142,13 +152,20 @@ impl KernelNode {
     /// What becomes of a packet, and what is left of it.
     pub fn run(&self, program: Program, ifindex: u32, packet: &[u8]) -> Result<(Fate, Vec<u8>)> {
         let outcome = self.program(program).run(packet, ifindex, 1)?;
-        let fate = match outcome.verdict {
-            NEXT => Fate::Pass,
-            SHOT => Fate::Drop,
-            REDIRECT => Fate::Redirect,
-            other => bail!("{} returned {other}", program.name()),
+        let fate = match (program, outcome.verdict) {
+            (Program::Xdp, XDP_PASS) => Fate::Pass,
+            (Program::Xdp, XDP_DROP) => Fate::Drop,
+            (Program::Xdp, XDP_TX) => Fate::Redirect,
+            (_, NEXT) => Fate::Pass,
+            (_, SHOT) => Fate::Drop,
+            (_, REDIRECT) => Fate::Redirect,
+            (_, other) => bail!("{} returned {other}", program.name()),
         };
-        Ok((fate, outcome.packet))
+        let mut packet = outcome.packet;
+        if program == Program::Xdp && packet.starts_with(&NOTE) {
+            packet.drain(..NOTE_BYTES);
+        }
+        Ok((fate, packet))
     }
 }
 

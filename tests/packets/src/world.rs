@@ -17,6 +17,10 @@ pub const POD_A: u32 = 11;
 pub const POD_B: u32 = 12;
 /// The overlay device.
 pub const OVERLAY: u32 = 13;
+/// Loopback: where test runs of XDP programs get their packets from.
+pub const LOOPBACK: u32 = 1;
+/// Hardware address of the near node.
+pub const NEIGHBOUR: [u8; 6] = [2, 0, 0, 0, 0, 3];
 /// All devices.
 pub const DEVICES: [u32; 4] = [UPLINK, POD_A, POD_B, OVERLAY];
 
@@ -261,6 +265,16 @@ impl<F: InConfig> World<F> {
     pub fn backend_state(mut self, state: u8) -> Self {
         if let Some(backend) = self.backends.last_mut() {
             backend.state = state;
+        }
+        self
+    }
+
+    /// Tells the near node's hardware address, and that it is on the device that test runs of XDP
+    /// programs get their packets from.
+    #[must_use]
+    pub fn near_neighbour(mut self) -> Self {
+        if let Some(near) = self.peers.first_mut() {
+            (near.mac, near.ifindex) = (NEIGHBOUR, LOOPBACK);
         }
         self
     }

@@ -136,6 +136,11 @@ fn load_program(ebpf: &mut Ebpf, program: Program, pin_dir: &Path) -> Result<()>
         |source: programs::ProgramError| Error::Program { program: name, source: Box::new(source) };
     let loaded = ebpf.program_mut(name).ok_or_else(missing)?;
     let fd = match program.kind() {
+        Kind::Xdp => {
+            let xdp: &mut programs::Xdp = loaded.try_into().map_err(refused)?;
+            xdp.load().map_err(refused)?;
+            xdp.fd().map_err(refused)?
+        }
         Kind::Tcx => {
             let tc: &mut programs::SchedClassifier = loaded.try_into().map_err(refused)?;
             tc.load().map_err(refused)?;

@@ -26,7 +26,7 @@ pub use counters::Counters;
 pub use datapath::Datapath;
 pub use error::{Error, Result};
 pub use events::Events;
-pub use links::{Attachment, Links};
+pub use links::{Attachment, Links, XdpMode};
 pub use mapped::{Mapped, Slots};
 pub use program::{Kind, Program};
 pub use record::Record;

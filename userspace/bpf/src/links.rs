@@ -32,6 +32,22 @@ pub struct Attachment {
     pub ifindex: u32,
 }
 
+/// How XDP sits on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// Not at all.
+    Off,
+    /// In the kernel's own receive path, whatever the driver: slow, for tests.
+    Generic,
+    /// In the driver.
+    Native,
+}
+
+/// `XDP_FLAGS_SKB_MODE`.
+const XDP_GENERIC: u32 = 1 << 1;
+/// `XDP_FLAGS_DRV_MODE`.
+const XDP_NATIVE: u32 = 1 << 2;
+
 /// Name of the attachments at a cgroup.
 const CGROUP: &str = "cgroup";
 
@@ -52,6 +68,21 @@ impl Links {
     pub fn attach_node(&self, name: &str, ifindex: u32) -> Result<()> {
         self.attach_device(Program::NodeEgress, name, ifindex)?;
         self.attach_device(Program::NodeIngress, name, ifindex)
+    }
+
+    /// Attaches the XDP program to a device of the node in this mode, or detaches it. XDP is never needed:
+    /// what it does, the programs of [`Links::attach_node`] do as well.
+    ///
+    /// A device that hands over packets without their checksums (a veth pair) must be off.
+    pub fn attach_xdp(&self, name: &str, ifindex: u32, mode: XdpMode) -> Result<()> {
+        let path = self.path(name, Program::Xdp);
+        // The mode of a link cannot be changed in place, nor seen.
+        pin::remove(&path)?;
+        match mode {
+            XdpMode::Off => Ok(()),
+            XdpMode::Generic => self.create(&path, Program::Xdp, ifindex, XDP_GENERIC, name),
+            XdpMode::Native => self.create(&path, Program::Xdp, ifindex, XDP_NATIVE, name),
+        }
     }
 
     /// Attaches the programs for the overlay device.

@@ -5,6 +5,8 @@ use skep_abi::Hook;
 /// A program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Program {
+    /// XDP on a device of the node.
+    Xdp,
     /// TCX ingress of the host side of a pod's veth pair.
     PodIngress,
     /// TCX egress of the host side of a pod's veth pair.
@@ -38,6 +40,8 @@ pub enum Program {
 /// What kind of program it is to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// `BPF_PROG_TYPE_XDP`.
+    Xdp,
     /// `BPF_PROG_TYPE_SCHED_CLS`, attached by TCX.
     Tcx,
     /// `BPF_PROG_TYPE_CGROUP_SOCK_ADDR`.
@@ -46,7 +50,8 @@ pub enum Kind {
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
+        Self::Xdp,
         Self::PodIngress,
         Self::PodEgress,
         Self::NodeIngress,
@@ -78,6 +83,7 @@ impl Program {
     /// Name in the object, of its pin and in `bpftool prog`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Xdp => "node_xdp",
             Self::PodIngress => "pod_ingress",
             Self::PodEgress => "pod_egress",
             Self::NodeIngress => "node_ingress",
@@ -97,12 +103,17 @@ impl Program {
 
     /// What it is to the kernel.
     pub fn kind(self) -> Kind {
-        if Self::SOCKETS.contains(&self) { Kind::Socket } else { Kind::Tcx }
+        match self {
+            Self::Xdp => Kind::Xdp,
+            socket if Self::SOCKETS.contains(&socket) => Kind::Socket,
+            _ => Kind::Tcx,
+        }
     }
 
     /// The hook it counts under, where it counts.
     pub fn hook(self) -> Option<Hook> {
         Some(match self {
+            Self::Xdp => Hook::Xdp,
             Self::PodIngress => Hook::PodIngress,
             Self::PodEgress => Hook::PodEgress,
             Self::NodeIngress => Hook::NodeIngress,
@@ -118,6 +129,7 @@ impl Program {
     /// The kernel's `bpf_attach_type`.
     pub(crate) fn attach_type(self) -> u32 {
         match self {
+            Self::Xdp => 37,
             Self::PodIngress | Self::NodeIngress | Self::OverlayIngress => 46,
             Self::PodEgress | Self::NodeEgress | Self::OverlayEgress => 47,
             Self::Connect4 => 10,

@@ -49,8 +49,8 @@ impl TestRun {
         Ok(Self { program, fd })
     }
 
-    /// Runs the program `repeat` times over `packet` as if it had come by the device `ifindex` (which
-    /// must exist in this network namespace; 0: loopback).
+    /// Runs the program `repeat` times over `packet` as if it had come by the device `ifindex`, which
+    /// must exist in this network namespace; XDP programs find their packets on loopback.
     ///
     /// The kernel does not restore the packet between repeats.
     pub fn run(&self, packet: &[u8], ifindex: u32, repeat: u32) -> Result<Outcome> {
@@ -86,6 +86,7 @@ impl TestRun {
 
     fn program_type(&self) -> ProgramType {
         match self.program.kind() {
+            Kind::Xdp => ProgramType::Xdp,
             Kind::Tcx | Kind::Socket => ProgramType::SchedCls,
         }
     }

@@ -1,0 +1,85 @@
+//! A packet in an XDP program.
+
+use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_xdp_adjust_tail};
+use skep_abi::Hook;
+use skep_engine::Ingress;
+use skep_packet::{Field, Packet, checksum::Difference};
+
+/// A packet.
+pub struct Frame(*mut xdp_md);
+
+impl Frame {
+    /// The packet of a program's context.
+    #[inline(always)]
+    pub fn new(context: *mut xdp_md) -> Self {
+        Self(context)
+    }
+
+    /// Where the packet is.
+    #[inline(always)]
+    pub fn at(&self) -> Ingress {
+        // SAFETY: the context is valid while the program runs.
+        Ingress { ifindex: unsafe { (*self.0).ingress_ifindex }, hook: Hook::Xdp }
+    }
+
+    /// The address of a field, if all of it lies in reach.
+    #[inline(always)]
+    fn field<T>(&self, offset: usize) -> Option<*mut T> {
+        // SAFETY: the context is valid while the program runs.
+        let (start, end) = unsafe { ((*self.0).data as usize, (*self.0).data_end as usize) };
+        let field = start + offset;
+        if field + size_of::<T>() > end {
+            return None;
+        }
+        Some(field as *mut T)
+    }
+}
+
+impl Packet for Frame {
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: the context is valid while the program runs.
+        unsafe { (*self.0).data_end - (*self.0).data }
+    }
+
+    #[inline(always)]
+    fn load<T: Field>(&self, offset: usize) -> Option<T> {
+        // SAFETY: `field` checked the bounds, as the verifier proves; the machines that run eBPF load
+        // from any address, and any bits are a value of an integer.
+        self.field::<T>(offset).map(|field| unsafe { *field })
+    }
+
+    #[inline(always)]
+    fn store<T: Field>(&mut self, offset: usize, value: T) -> Option<()> {
+        // SAFETY: as for `load`.
+        self.field::<T>(offset).map(|field| unsafe { *field = value })
+    }
+
+    /// What comes from a wire has its checksum. (What comes from a veth pair may have only the start of
+    /// one, which nothing here tells: there this program must not sit.)
+    #[inline(always)]
+    fn mend_checksum(
+        &mut self,
+        offset: usize,
+        pseudo: Difference,
+        own: Difference,
+        is_udp: bool,
+    ) -> Option<()> {
+        let old: u16 = self.load(offset)?;
+        if is_udp && old == 0 {
+            return Some(());
+        }
+        let new = pseudo.and(own).apply(old);
+        self.store(offset, if is_udp && new == 0 { u16::MAX } else { new })
+    }
+
+    #[inline(always)]
+    fn resize(&mut self, len: u32) -> Option<()> {
+        let change = len.wrapping_sub(self.len()).cast_signed();
+        // SAFETY: the helper checks the length itself.
+        match unsafe { bpf_xdp_adjust_tail(self.0, change) } {
+            0 => Some(()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What comes in by a device of the node, in its driver: Services for the world, as long as the packet
+//! leaves by a device again or goes to a pod whose address is all it lacks.
+
+use aya_ebpf::{bindings::xdp_md, macros::xdp, programs::XdpContext};
+use skep_abi::{V4, V6};
+use skep_engine::{Action, Net, Verdict, from_node, open_from_node};
+use skep_packet::{Packet as _, ethertype, parse, reject, version};
+
+use crate::{
+    count::count,
+    frame::Frame,
+    handover,
+    next_hop::{NextHop, leave},
+    tables::KernelTables,
+};
+
+/// `XDP_DROP`.
+const DROP: u32 = 1;
+/// `XDP_PASS`.
+const PASS: u32 = 2;
+/// `XDP_TX`.
+const TX: u32 = 3;
+
+/// The program.
+#[xdp]
+pub fn node_xdp(context: XdpContext) -> u32 {
+    let context = context.ctx;
+    match version(&Frame::new(context)) {
+        Some(ethertype::IPV4) => {
+            let mut verdict = xdp_known4(context);
+            if verdict == Verdict::OPEN.to_bits() {
+                verdict = xdp_open4(context);
+            }
+            xdp_act4(context, verdict)
+        }
+        Some(ethertype::IPV6) => {
+            let mut verdict = xdp_known6(context);
+            if verdict == Verdict::OPEN.to_bits() {
+                verdict = xdp_open6(context);
+            }
+            xdp_act6(context, verdict)
+        }
+        _ => PASS,
+    }
+}
+
+// Global functions, one after the other: see `act::by_family`.
+
+/// Known connections of IPv4.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xdp_known4(context: *mut xdp_md) -> u64 {
+    let mut frame = Frame::new(context);
+    let at = frame.at();
+    from_node::<V4, _>(&mut frame, &KernelTables, at).to_bits()
+}
+
+/// Known connections of IPv6.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xdp_known6(context: *mut xdp_md) -> u64 {
+    let mut frame = Frame::new(context);
+    let at = frame.at();
+    from_node::<V6, _>(&mut frame, &KernelTables, at).to_bits()
+}
+
+/// New connections of IPv4.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xdp_open4(context: *mut xdp_md) -> u64 {
+    let mut frame = Frame::new(context);
+    let at = frame.at();
+    open_from_node::<V4, _>(&mut frame, &KernelTables, at).to_bits()
+}
+
+/// New connections of IPv6.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xdp_open6(context: *mut xdp_md) -> u64 {
+    let mut frame = Frame::new(context);
+    let at = frame.at();
+    open_from_node::<V6, _>(&mut frame, &KernelTables, at).to_bits()
+}
+
+/// Carries out a verdict on an IPv4 packet.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xdp_act4(context: *mut xdp_md, verdict: u64) -> u32 {
+    act::<V4>(context, Verdict::from_bits(verdict))
+}
+
+/// Carries out a verdict on an IPv6 packet.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xdp_act6(context: *mut xdp_md, verdict: u64) -> u32 {
+    act::<V6>(context, Verdict::from_bits(verdict))
+}
+
+#[inline(always)]
+fn act<F: NextHop>(context: *mut xdp_md, verdict: Verdict) -> u32 {
+    let mut frame = Frame::new(context);
+    let at = frame.at();
+    if verdict == Verdict::PASS {
+        // The hook behind this one counts it.
+        return PASS;
+    }
+    count(at.hook, verdict.reason_number(), frame.len());
+    match verdict.action() {
+        Action::Drop => DROP,
+        Action::Reject => match answer::<F>(&mut frame) {
+            Some(()) => TX,
+            None => DROP,
+        },
+        Action::ToPeer | Action::Out => match leave::<F>(context, &mut frame, verdict) {
+            Some(action) => action,
+            // The kernel knows the way, but not yet the neighbour's address: its stack asks.
+            None => handover::write(context, verdict),
+        },
+        // Translated; the hook behind this one brings it into the pod.
+        Action::Pass | Action::ToPod | Action::Open | Action::Route => PASS,
+    }
+}
+
+#[inline(always)]
+fn answer<F: Net>(frame: &mut Frame) -> Option<()> {
+    let headers = parse::<F>(frame)?;
+    reject(frame, &headers)
+}
