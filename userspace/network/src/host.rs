@@ -121,7 +121,7 @@ impl Host {
         let tables = self.datapath.tables();
         let addresses = self.netlink.addresses().await?;
         let own: Vec<IpAddr> =
-            addresses.iter().map(|a| a.address.addr()).filter(|ip| !ip.is_loopback()).collect();
+            addresses.iter().map(|a| a.address.addr()).filter(|ip| is_routed(*ip)).collect();
         let host = Endpoint { flags: endpoint_flags::HOST, ..Endpoint::default() };
         for &address in &own {
             endpoints::insert(tables, address, &host)?;
@@ -194,6 +194,14 @@ fn family<F: Family>(
     (to.services, to.services_mask) = prefix(&config.service_ranges);
     if !pod_ranges.is_empty() {
         (to.pods, to.pods_mask) = prefix(pod_ranges);
+    }
+}
+
+/// Whether an address means the same beyond its own link and host.
+fn is_routed(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
     }
 }
 

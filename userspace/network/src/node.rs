@@ -104,7 +104,6 @@ impl Agent {
     }
 
     async fn apply(&self, nodes: &reflector::Store<Node>) -> anyhow::Result<()> {
-        let addresses = self.host.claim_addresses().await?;
         let nodes = nodes.state();
         let is_own = |node: &Node| node.metadata.name.as_deref() == Some(&self.config.node_name);
         let own = nodes.iter().find(|node| is_own(node));
@@ -114,14 +113,14 @@ impl Agent {
             .filter(|node| !is_own(node))
             .filter_map(|node| RemoteNode::parse(node))
             .collect();
+        self.host.address_overlay(&pod_ranges).await?;
         let local = LocalNode {
-            addresses,
+            addresses: self.host.claim_addresses().await?,
             uplink: self.host.uplink().device.index,
             overlay: self.host.overlay().map(|overlay| overlay.index),
             pod_ranges: pod_ranges.clone(),
             routing: self.config.routing,
         };
-        self.host.address_overlay(&pod_ranges).await?;
         self.host.configure(&pod_ranges)?;
         let topology = topology::plan(&local, &others);
         ways::apply(&topology, self.host.datapath().tables(), self.host.netlink()).await?;

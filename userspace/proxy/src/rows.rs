@@ -49,10 +49,7 @@ pub fn apply(tables: &Tables, plan: &Plan) -> Result<()> {
     for key in &plan.removed {
         remove_service(tables, key)?;
     }
-    for row in &plan.gone {
-        write_backend(tables, row)?;
-    }
-    cut_datagrams(tables, &plan.gone)
+    plan.gone.iter().try_for_each(|row| write_backend(tables, row))
 }
 
 /// Removes every flow that names one of these backends, then the backends: their ids are free again.
@@ -65,8 +62,9 @@ pub fn forget(tables: &Tables, rows: &[BackendRow]) -> Result<()> {
     rows.iter().try_for_each(|row| write_backend(tables, row))
 }
 
-/// A datagram's sender learns nothing from a reset, so its flow must look for another backend at once.
-fn cut_datagrams(tables: &Tables, gone: &[BackendRow]) -> Result<()> {
+/// Removes the flows of datagrams to backends that are gone: their senders learn nothing from a reset,
+/// so the next datagram must look for another backend. Walks whole tables: not to be waited for.
+pub fn cut_datagrams(tables: &Tables, gone: &[BackendRow]) -> Result<()> {
     if gone.is_empty() {
         return Ok(());
     }

@@ -242,9 +242,10 @@ impl Proxy {
             micros = now.elapsed().as_micros(),
             "wrote"
         );
-        self.close_sockets(&plan.gone);
+        let services = plan.services.len();
+        self.cut(plan.gone);
         if !std::mem::replace(&mut self.settled, true) {
-            tracing::info!(services = plan.services.len(), "the tables hold what the API says");
+            tracing::info!(services, "the tables hold what the API says");
             self.write_names();
         }
         self.names_dirty = true;
@@ -252,23 +253,27 @@ impl Proxy {
         self.health_checks.set(self.desired.health_checks()).await;
     }
 
-    /// Sockets of the node and of its pods that talk to a backend that is gone are closed, aside.
-    fn close_sockets(&self, gone: &[BackendRow]) {
-        let cookies = match rows::take_sockets(self.datapath.tables(), gone) {
-            Ok(cookies) if cookies.is_empty() => return,
-            Ok(cookies) => cookies,
-            Err(error) => {
-                tracing::error!(%error, "cannot tell which sockets talk to gone backends");
-                return;
-            }
-        };
-        let attachments = self.config.run_dir.join("cni");
+    /// Cuts what still talks to backends that are gone, aside: it walks whole tables and enters the
+    /// pods' namespaces.
+    fn cut(&self, gone: Vec<BackendRow>) {
+        if gone.is_empty() {
+            return;
+        }
+        let (datapath, attachments) = (self.datapath.clone(), self.config.run_dir.join("cni"));
         tokio::task::spawn_blocking(move || {
-            let pods = Attachments::peek(&attachments).unwrap_or_default();
-            let namespaces: Vec<_> = pods.into_iter().filter_map(|pod| pod.namespace).collect();
-            match sockets::close(&cookies, &namespaces) {
-                Ok(closed) => tracing::debug!(closed, "closed sockets to gone backends"),
-                Err(error) => tracing::warn!(%error, "cannot close sockets to gone backends"),
+            let cut = || -> anyhow::Result<usize> {
+                rows::cut_datagrams(datapath.tables(), &gone)?;
+                let cookies = rows::take_sockets(datapath.tables(), &gone)?;
+                if cookies.is_empty() {
+                    return Ok(0);
+                }
+                let pods = Attachments::peek(&attachments)?;
+                let namespaces: Vec<_> = pods.into_iter().filter_map(|pod| pod.namespace).collect();
+                Ok(sockets::close(&cookies, &namespaces)?)
+            };
+            match cut() {
+                Ok(closed) => tracing::debug!(backends = gone.len(), closed, "cut connections"),
+                Err(error) => tracing::warn!(%error, "cannot cut connections to gone backends"),
             }
         });
     }
