@@ -11,11 +11,11 @@ fn resource() -> &'static Resource {
     registry::served().resource("", "v1", "services").unwrap()
 }
 
-fn service(spec: Value) -> Object {
+fn service(spec: &Value) -> Object {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec})
 }
 
-fn create(services: &Services, spec: Value) -> Result<Object, Status> {
+fn create(services: &Services, spec: &Value) -> Result<Object, Status> {
     let mut object = service(spec);
     services.reserve(resource(), Some(&mut object), None)?.commit();
     Ok(object)
@@ -26,10 +26,10 @@ fn what_is_not_committed_is_given_back() {
     let services = services();
     let spec = json!({"type": "ClusterIP", "clusterIP": "10.96.0.9"});
     for _ in 0..2 {
-        services.reserve(resource(), Some(&mut service(spec.clone())), None).unwrap();
+        services.reserve(resource(), Some(&mut service(&spec)), None).unwrap();
     }
-    create(&services, spec.clone()).unwrap();
-    let error = create(&services, spec).unwrap_err();
+    create(&services, &spec).unwrap();
+    let error = create(&services, &spec).unwrap_err();
     assert_eq!(error.code, 422);
     assert!(
         error
@@ -66,7 +66,7 @@ fn a_service_gets_what_its_type_needs() {
     ];
     for (spec, address, ports) in cases {
         let services = services();
-        let created = create(&services, spec.clone()).unwrap();
+        let created = create(&services, &spec).unwrap();
         let holding = services.holding(&created);
         assert_eq!((holding.addresses.len() == 1, holding.ports.len()), (address, ports), "{spec}");
     }
@@ -76,26 +76,26 @@ fn a_service_gets_what_its_type_needs() {
 fn an_update_keeps_what_it_does_not_tell_and_frees_what_it_gives_up() {
     let services = services();
     let ports = json!([{"port": 80, "protocol": "TCP"}]);
-    let old = create(&services, json!({"type": "NodePort", "ports": ports})).unwrap();
-    let mut same = service(json!({"type": "NodePort", "ports": ports}));
+    let old = create(&services, &json!({"type": "NodePort", "ports": ports})).unwrap();
+    let mut same = service(&json!({"type": "NodePort", "ports": ports}));
     services.reserve(resource(), Some(&mut same), Some(&old)).unwrap().commit();
     assert_eq!(same["spec"], old["spec"]);
 
-    let mut smaller = service(json!({"type": "ClusterIP", "ports": ports}));
+    let mut smaller = service(&json!({"type": "ClusterIP", "ports": ports}));
     services.reserve(resource(), Some(&mut smaller), Some(&old)).unwrap().commit();
     assert_eq!(smaller["spec"]["clusterIP"], old["spec"]["clusterIP"]);
     let port = old["spec"]["ports"][0]["nodePort"].clone();
     let again = json!({"type": "NodePort", "ports": [{"port": 81, "nodePort": port}]});
-    create(&services, again.clone()).unwrap();
-    assert_eq!(create(&services, again).unwrap_err().code, 422);
+    create(&services, &again).unwrap();
+    assert_eq!(create(&services, &again).unwrap_err().code, 422);
 }
 
 #[test]
 fn a_full_range_is_an_error_and_deletion_makes_room() {
     let services = services();
     let spec = json!({"type": "NodePort", "ports": [{"port": 1, "protocol": "TCP"}]});
-    let all: Vec<Object> = (0..10).map(|_| create(&services, spec.clone()).unwrap()).collect();
-    assert!(create(&services, spec.clone()).is_err());
+    let all: Vec<Object> = (0..10).map(|_| create(&services, &spec).unwrap()).collect();
+    assert!(create(&services, &spec).is_err());
     services.release(resource(), &all[3]);
-    create(&services, spec).unwrap();
+    create(&services, &spec).unwrap();
 }
