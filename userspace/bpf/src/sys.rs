@@ -133,7 +133,9 @@ struct LoadAttr {
     instruction_count: u32,
     instructions: u64,
     license: u64,
-    rest: [u64; 8],
+    log_and_name: [u64; 5],
+    ifindex: u32,
+    expected_attach_type: u32,
 }
 
 /// One instruction.
@@ -494,12 +496,15 @@ pub(crate) enum ProgramType {
 
 /// Loads a program from its instructions.
 pub(crate) fn load(kind: ProgramType, program: &[Instruction]) -> io::Result<OwnedFd> {
+    const BPF_XDP: u32 = 37;
     let license = c"Dual MIT/GPL";
     let mut attr = LoadAttr {
         kind: kind as u32,
         instruction_count: program.len() as u32,
         instructions: program.as_ptr().expose_provenance() as u64,
         license: license.as_ptr().expose_provenance() as u64,
+        // Since Linux 6.18 programs jump only to those of their own attach type.
+        expected_attach_type: if kind == ProgramType::Xdp { BPF_XDP } else { 0 },
         ..LoadAttr::default()
     };
     bpf(PROG_LOAD, &mut attr).map(own)
