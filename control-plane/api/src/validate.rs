@@ -42,7 +42,21 @@ pub fn update(
         check_fields(gvk, object, &mut errors);
         immutable::check(gvk, object, old, &mut errors);
     }
+    if gvk.kind == "Namespace" && subresource == Some("status") {
+        namespace_phase(object, &mut errors);
+    }
     errors
+}
+
+/// A namespace goes exactly when it is being deleted.
+fn namespace_phase(object: &Object, errors: &mut Vec<FieldError>) {
+    let phase = object["status"]["phase"].as_str().unwrap_or_default();
+    let deleted = object["metadata"].get("deletionTimestamp").is_some();
+    let (only, state) = if deleted { ("Terminating", "not empty") } else { ("Active", "empty") };
+    if phase != only {
+        let detail = format!("may only be '{only}' if `deletionTimestamp` is {state}");
+        errors.push(FieldError::invalid("status.Phase", phase, detail));
+    }
 }
 
 /// Everything but metadata and status: those have owners of their own.

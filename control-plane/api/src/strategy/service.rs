@@ -21,6 +21,14 @@ pub(super) fn update(object: &mut Object, old: &Object) {
 
 fn keep_allocated(spec: &mut Map<String, Value>, was: &Map<String, Value>) {
     if has_cluster_ip(was) && has_cluster_ip(spec) {
+        // Clients that know one address only change that: the list follows.
+        if spec.contains_key("clusterIP")
+            && spec.get("clusterIP") != was.get("clusterIP")
+            && spec.get("clusterIPs") == was.get("clusterIPs")
+        {
+            let address = spec.get("clusterIP").cloned();
+            spec.insert("clusterIPs".to_owned(), address.into_iter().collect());
+        }
         for field in ["clusterIP", "clusterIPs"] {
             if let Some(value) = was.get(field).filter(|_| !spec.contains_key(field)) {
                 // One address told keeps the list in step.
@@ -84,7 +92,8 @@ fn drop_unneeded(spec: &mut Map<String, Value>, was: &Map<String, Value>) {
             port.as_object_mut().map(|port| port.remove("nodePort"));
         }
     }
-    let needs: [(&str, Need); 4] = [
+    let needs: [(&str, Need); 5] = [
+        ("internalTrafficPolicy", has_cluster_ip),
         ("healthCheckNodePort", has_health_check),
         ("allocateLoadBalancerNodePorts", is_load_balancer),
         ("loadBalancerClass", is_load_balancer),

@@ -14,6 +14,12 @@ fn fixed(gvk: &GroupVersionKind) -> &'static [&'static str] {
         ("", "Secret") => &["type"],
         ("", "PersistentVolume") => &["spec.volumeMode"],
         ("apps", "DaemonSet" | "Deployment" | "ReplicaSet") => &["spec.selector"],
+        ("apps", "StatefulSet") => &[
+            "spec.selector",
+            "spec.volumeClaimTemplates",
+            "spec.serviceName",
+            "spec.podManagementPolicy",
+        ],
         ("batch", "Job") => &[
             "spec.selector",
             "spec.completionMode",
@@ -22,13 +28,22 @@ fn fixed(gvk: &GroupVersionKind) -> &'static [&'static str] {
             "spec.managedBy",
             "spec.successPolicy",
         ],
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding" | "RoleBinding") => &["roleRef"],
+        _ => &[],
+    }
+}
+
+/// The same where upstream declares it, and then does not show the value.
+fn declared(gvk: &GroupVersionKind) -> &'static [&'static str] {
+    match (gvk.group.as_ref(), gvk.kind.as_ref()) {
         ("discovery.k8s.io", "EndpointSlice") => &["addressType"],
-        ("networking.k8s.io", "IngressClass") => &["spec.controller"],
         ("networking.k8s.io", "IPAddress") => &["spec.parentRef"],
-        ("storage.k8s.io", "StorageClass") => &["reclaimPolicy", "volumeBindingMode"],
-        ("storage.k8s.io", "VolumeAttachment") => &["spec"],
         ("node.k8s.io", "RuntimeClass") => &["handler"],
         ("resource.k8s.io", "ResourceClaim" | "ResourceClaimTemplate") => &["spec"],
+        ("storage.k8s.io", "StorageClass") => {
+            &["provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"]
+        }
+        ("storage.k8s.io", "VolumeAttachment") => &["spec"],
         _ => &[],
     }
 }
@@ -45,33 +60,19 @@ pub(super) fn check(
             errors.push(FieldError::invalid(*path, value.clone(), IMMUTABLE));
         }
     }
+    for path in declared(gvk).iter().filter(|path| at(object, path) != at(old, path)) {
+        errors.push(FieldError::invalid(*path, Value::Null, IMMUTABLE));
+    }
     match (gvk.group.as_ref(), gvk.kind.as_ref()) {
         ("", "ConfigMap" | "Secret") => immutable_data(object, old, errors),
         ("", "Pod") => pod(object, old, errors),
         ("", "Service") => service(object, old, errors),
         ("", "PersistentVolumeClaim") => claim(object, old, errors),
-        ("apps", "StatefulSet") => stateful_set(object, old, errors),
         ("batch", "Job") => job(object, old, errors),
-        ("rbac.authorization.k8s.io", "ClusterRoleBinding" | "RoleBinding")
-            if object["roleRef"] != old["roleRef"] =>
-        {
-            let value = object["roleRef"].clone();
-            errors.push(FieldError::invalid("roleRef", value, "cannot change roleRef"));
-        }
         ("scheduling.k8s.io", "PriorityClass") => {
             for field in ["value", "preemptionPolicy"] {
                 if object.get(field) != old.get(field) {
                     errors.push(FieldError::forbidden(field, "may not be changed in an update."));
-                }
-            }
-        }
-        ("storage.k8s.io", "StorageClass") => {
-            for (field, shown) in [("parameters", "parameters"), ("provisioner", "provisioner")] {
-                if object.get(field) != old.get(field) {
-                    errors.push(FieldError::forbidden(
-                        shown,
-                        format!("updates to {field} are forbidden."),
-                    ));
                 }
             }
         }
@@ -153,10 +154,10 @@ fn tolerations(spec: &Value, was: &Value, errors: &mut Vec<FieldError>) {
 fn gates(spec: &Value, was: &Value, errors: &mut Vec<FieldError>) {
     let list = |spec: &Value| spec["schedulingGates"].as_array().cloned().unwrap_or_default();
     let before = list(was);
-    for gate in list(spec).iter().filter(|gate| !before.contains(gate)) {
+    for (index, gate) in list(spec).iter().enumerate().filter(|(_, gate)| !before.contains(gate)) {
         let name = gate["name"].as_str().unwrap_or_default();
         let detail = format!("only deletion is allowed, but found new scheduling gate '{name}'");
-        errors.push(FieldError::forbidden("spec.schedulingGates", detail));
+        errors.push(FieldError::forbidden(format!("spec.schedulingGates[{index}].name"), detail));
     }
 }
 
@@ -193,22 +194,6 @@ fn claim(object: &Object, old: &Object, errors: &mut Vec<FieldError>) {
     }
     if now != before {
         let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
-        errors.push(FieldError::forbidden("spec", detail));
-    }
-}
-
-fn stateful_set(object: &Object, old: &Object, errors: &mut Vec<FieldError>) {
-    let free = [
-        "replicas",
-        "ordinals",
-        "template",
-        "updateStrategy",
-        "revisionHistoryLimit",
-        "persistentVolumeClaimRetentionPolicy",
-        "minReadySeconds",
-    ];
-    if without(&object["spec"], &free) != without(&old["spec"], &free) {
-        let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
         errors.push(FieldError::forbidden("spec", detail));
     }
 }
@@ -302,7 +287,7 @@ mod tests {
                 "StatefulSet",
                 json!({ "spec": { "serviceName": "a" } }),
                 json!({ "spec": {} }),
-                vec!["spec"],
+                vec!["spec.serviceName"],
             ),
             (
                 "",

@@ -55,7 +55,7 @@ pub(super) fn update(object: &Object, old: &Object, errors: &mut Vec<FieldError>
     }
     if metadata["resourceVersion"].as_str().unwrap_or_default().is_empty() {
         let detail = "must be specified for an update";
-        errors.push(FieldError::invalid("metadata.resourceVersion", "", detail));
+        errors.push(FieldError::invalid("metadata.resourceVersion", 0, detail));
     }
     for field in ["name", "namespace", "uid", "creationTimestamp"] {
         if metadata.get(field) != was.get(field) {
