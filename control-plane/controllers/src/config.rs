@@ -93,6 +93,9 @@ pub struct Flags {
     /// How many jobs are worked on at a time
     #[arg(long, default_value_t = 5, value_name = "COUNT")]
     pub concurrent_job_syncs: usize,
+    /// How many stateful sets are worked on at a time
+    #[arg(long, default_value_t = 5, value_name = "COUNT")]
+    pub concurrent_statefulset_syncs: usize,
     /// How many replica sets are worked on at a time
     #[arg(long, default_value_t = 5, value_name = "COUNT")]
     pub concurrent_replicaset_syncs: usize,

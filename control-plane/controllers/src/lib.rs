@@ -39,6 +39,7 @@ mod run;
 pub mod runtime;
 mod selector;
 mod service_account;
+mod stateful_set;
 mod taint_eviction;
 mod toleration;
 

@@ -6,7 +6,7 @@ use crate::certificates::{approve, clean, sign};
 use crate::{
     bootstrap_token, cluster_role, daemon_set, deployment, endpoint_slice, endpoints, garbage, job,
     job_ttl, namespace, node_ipam, node_lifecycle, pod_gc, replica_set, root_ca, service_account,
-    taint_eviction,
+    stateful_set, taint_eviction,
 };
 
 /// Every controller there is. All of them are on by default.
@@ -31,6 +31,7 @@ pub(crate) const ALL: &[&str] = &[
     root_ca::NAME,
     service_account::NAME,
     sign::NAME,
+    stateful_set::NAME,
     taint_eviction::NAME,
 ];
 

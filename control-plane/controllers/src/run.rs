@@ -11,7 +11,7 @@ use crate::runtime::{Context, Objects};
 use crate::{
     bootstrap_token, cluster_role, daemon_set, deployment, endpoint_slice, endpoints, garbage, job,
     job_ttl, leader, namespace, node_ipam, node_lifecycle, pod_gc, replica_set, root_ca,
-    service_account, taint_eviction,
+    service_account, stateful_set, taint_eviction,
 };
 
 /// Runs the controllers until `shutdown`, or until the lease is lost.
@@ -103,6 +103,9 @@ fn set_up(config: Config, context: &mut Context) -> anyhow::Result<()> {
     }
     if on(job::NAME) {
         job::set_up(context, objects.clone(), flags.concurrent_job_syncs);
+    }
+    if on(stateful_set::NAME) {
+        stateful_set::set_up(context, objects.clone(), flags.concurrent_statefulset_syncs);
     }
     if on(job_ttl::NAME) {
         job_ttl::set_up(context, objects.clone());
