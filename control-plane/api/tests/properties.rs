@@ -46,7 +46,7 @@ impl Maker<'_> {
             Shape::String => {
                 self.pick(&["", "a", "ü\"\\\u{1}<", "a much longer text than the others"]).into()
             }
-            Shape::Bool | Shape::SchemaOrBool => (self.next() % 2 == 0).into(),
+            Shape::Bool | Shape::SchemaOrBool => self.next().is_multiple_of(2).into(),
             Shape::Int32 => self.pick(&[0, 1, -1, i32::MAX, i32::MIN]).into(),
             Shape::Int64 => self.pick(&[0, 1, -1, i64::MAX, i64::MIN]).into(),
             Shape::Double => self.pick(&[0.5, -1e300]).into(),

@@ -1,13 +1,15 @@
 //! The canonical form: what upstream's Go types hold after decoding, as a tree. See the crate's first
 //! paragraph.
 
+use std::sync::LazyLock;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::go_time;
 use crate::quantity::Quantity;
-use crate::schema::{Field, Presence, Shape, Type, TypeRef, builtin_type};
+use crate::schema::{Field, Presence, Shape, Type, builtin_type};
 
 /// A scalar that does not fit its shape.
 pub(super) enum Misfit {
@@ -108,10 +110,22 @@ pub(super) fn zero(shape: &Shape) -> Value {
     }
 }
 
-/// The type behind the unions of apiextensions.
-pub(super) fn schema_props() -> TypeRef {
-    builtin_type("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps")
-        .expect("the table holds JSONSchemaProps")
+static SCHEMA: LazyLock<Shape> = LazyLock::new(|| {
+    let name = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+    Shape::Object(builtin_type(name).expect("the table holds JSONSchemaProps"))
+});
+
+/// The shape behind the unions of apiextensions.
+pub(super) fn schema_shape() -> &'static Shape {
+    &SCHEMA
+}
+
+/// The type of that shape.
+pub(super) fn schema_props() -> &'static Type {
+    match schema_shape() {
+        Shape::Object(ty) => ty,
+        _ => unreachable!("the shape is made of a type"),
+    }
 }
 
 /// Brings a tree that was changed by hand or by a patch into canonical form: unknown fields, nulls and
@@ -160,11 +174,11 @@ fn shape_in_place(value: &mut Value, shape: &Shape, path: &mut String) -> Result
             map.values_mut().try_for_each(|item| element_in_place(item, inner, path))
         }
         (Shape::SchemaOrArray, Value::Array(list)) => {
-            list.iter_mut().try_for_each(|item| object_in_place(item, &schema_props(), path))
+            list.iter_mut().try_for_each(|item| object_in_place(item, schema_props(), path))
         }
         (Shape::SchemaOrStrings, Value::Array(_)) => Ok(()),
         (Shape::SchemaOrArray | Shape::SchemaOrBool | Shape::SchemaOrStrings, Value::Object(_)) => {
-            object_in_place(value, &schema_props(), path)
+            object_in_place(value, schema_props(), path)
         }
         (Shape::Raw | Shape::Json | Shape::Fields, _) => Ok(()),
         _ => match scalar(shape, value.take()) {

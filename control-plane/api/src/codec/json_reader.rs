@@ -77,21 +77,21 @@ pub(super) fn no_object(bytes: &[u8]) -> Option<String> {
 
 /// Where the reading is, and what it has found.
 #[derive(Default)]
-struct Context {
-    path: RefCell<Vec<Step>>,
+struct Context<'a> {
+    path: RefCell<Vec<Step<'a>>>,
     /// Go's name of the innermost struct
-    holder: RefCell<String>,
+    holder: Cell<&'a str>,
     problems: RefCell<Vec<String>>,
     failure: Cell<Option<String>>,
 }
 
-enum Step {
-    Field(String),
+enum Step<'a> {
+    Field(&'a str),
     Key(String),
     Index(usize),
 }
 
-impl Context {
+impl<'a> Context<'a> {
     fn finish(self, result: Result<Option<Value>, String>) -> Read {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
@@ -104,13 +104,16 @@ impl Context {
     fn path(&self) -> String {
         let mut text = String::new();
         for step in self.path.borrow().iter() {
-            match step {
-                Step::Field(name) | Step::Key(name) if text.is_empty() => text.push_str(name),
-                Step::Field(name) | Step::Key(name) => text.extend([".", name]),
+            let name = match step {
+                Step::Field(name) => name,
+                Step::Key(name) => name.as_str(),
                 Step::Index(index) => {
                     write!(text, "[{index}]").expect("writing to a string cannot fail");
+                    continue;
                 }
-            }
+            };
+            let dot = if text.is_empty() { "" } else { "." };
+            text.extend([dot, name]);
         }
         text
     }
@@ -135,13 +138,11 @@ impl Context {
     }
 
     fn mismatch<E: Error>(&self, value: &str, go_type: &str) -> E {
-        let holder = self.holder.borrow();
+        let holder = self.holder.get();
         let names = self.path.borrow();
         let fields: Vec<&str> = names
             .iter()
-            .filter_map(
-                |step| if let Step::Field(name) = step { Some(name.as_str()) } else { None },
-            )
+            .filter_map(|step| if let Step::Field(name) = step { Some(*name) } else { None })
             .collect();
         self.fail(if fields.is_empty() {
             format!("json: cannot unmarshal {value} into Go value of type {go_type}")
@@ -151,7 +152,7 @@ impl Context {
         })
     }
 
-    fn within<T>(&self, step: Step, read: impl FnOnce() -> T) -> T {
+    fn within<T>(&self, step: Step<'a>, read: impl FnOnce() -> T) -> T {
         self.path.borrow_mut().push(step);
         let result = read();
         self.path.borrow_mut().pop();
@@ -161,14 +162,14 @@ impl Context {
 
 /// Reads one value of a shape; `None` stands for null.
 #[derive(Clone, Copy)]
-struct Seed<'a> {
+struct Seed<'a, 'c> {
     shape: &'a Shape,
     /// Go's name of the scalar inside, where the shape does not tell it
     go_name: Option<&'a str>,
-    context: &'a Context,
+    context: &'c Context<'a>,
 }
 
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
+impl<'de> DeserializeSeed<'de> for Seed<'_, '_> {
     type Value = Option<Value>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -176,7 +177,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     }
 }
 
-impl Seed<'_> {
+impl<'a> Seed<'a, '_> {
     fn mismatch<E: Error>(&self, value: &str) -> E {
         let name = self.shape.go_name();
         self.context.mismatch(
@@ -188,10 +189,14 @@ impl Seed<'_> {
         )
     }
 
-    fn scalar<E: Error>(&self, value: Value, kind: &str) -> Result<Option<Value>, E> {
+    fn scalar<E: Error>(
+        &self,
+        value: Value,
+        kind: impl FnOnce() -> String,
+    ) -> Result<Option<Value>, E> {
         match canonical::scalar(self.shape, value) {
             Ok(value) => Ok(Some(value)),
-            Err(canonical::Misfit::Type) => Err(self.mismatch(kind)),
+            Err(canonical::Misfit::Type) => Err(self.mismatch(&kind())),
             Err(canonical::Misfit::Value(message)) => Err(self.context.fail(message)),
         }
     }
@@ -204,10 +209,10 @@ impl Seed<'_> {
         }
     }
 
-    fn object<'de, A: MapAccess<'de>>(&self, ty: &Type, mut map: A) -> Result<Value, A::Error> {
+    fn object<'de, A: MapAccess<'de>>(&self, ty: &'a Type, mut map: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         let mut seen: Vec<&str> = Vec::new();
-        let outer = self.context.holder.replace(short_name(&ty.go_name).to_owned());
+        let outer = self.context.holder.replace(short_name(&ty.go_name));
         while let Some(name) = map.next_key::<String>()? {
             let Some(field) = ty.field(&name) else {
                 if ty.preserve_unknown {
@@ -228,7 +233,7 @@ impl Seed<'_> {
                 context: self.context,
             };
             let value =
-                self.context.within(Step::Field(name.clone()), || map.next_value_seed(seed))?;
+                self.context.within(Step::Field(&field.name), || map.next_value_seed(seed))?;
             match value.filter(|value| keep(field, value)) {
                 Some(value) => object.insert(name, value),
                 None => object.remove(&name),
@@ -238,7 +243,7 @@ impl Seed<'_> {
         Ok(Value::Object(object))
     }
 
-    fn map<'de, A: MapAccess<'de>>(&self, inner: &Shape, mut map: A) -> Result<Value, A::Error> {
+    fn map<'de, A: MapAccess<'de>>(&self, inner: &'a Shape, mut map: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             if object.contains_key(&key) {
@@ -252,7 +257,11 @@ impl Seed<'_> {
         Ok(Value::Object(object))
     }
 
-    fn list<'de, A: SeqAccess<'de>>(&self, inner: &Shape, mut items: A) -> Result<Value, A::Error> {
+    fn list<'de, A: SeqAccess<'de>>(
+        &self,
+        inner: &'a Shape,
+        mut items: A,
+    ) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         let seed = Seed { shape: inner, go_name: self.go_name, context: self.context };
         while let Some(value) =
@@ -264,7 +273,7 @@ impl Seed<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Seed<'_> {
+impl<'de> Visitor<'de> for Seed<'_, '_> {
     type Value = Option<Value>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -280,20 +289,20 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
-        self.scalar(Value::Bool(value), "bool")
+        self.scalar(Value::Bool(value), || "bool".to_owned())
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
-        self.scalar(value.into(), &self.number(value))
+        self.scalar(value.into(), || self.number(value))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-        self.scalar(value.into(), &self.number(value))
+        self.scalar(value.into(), || self.number(value))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
         let tree = Number::from_f64(value).map_or(Value::Null, Value::Number);
-        self.scalar(tree, &self.number(value))
+        self.scalar(tree, || self.number(value))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Self::Value, E> {
@@ -301,13 +310,13 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_string<E: Error>(self, value: String) -> Result<Self::Value, E> {
-        self.scalar(Value::String(value), "string")
+        self.scalar(Value::String(value), || "string".to_owned())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
         let list = match self.shape {
             Shape::List(inner) | Shape::WrappedList(inner) => self.list(inner, items),
-            Shape::SchemaOrArray => self.list(&Shape::Object(canonical::schema_props()), items),
+            Shape::SchemaOrArray => self.list(canonical::schema_shape(), items),
             Shape::SchemaOrStrings => self.list(&Shape::String, items),
             Shape::Json => self.list(&Shape::Json, items),
             _ => Err(self.mismatch("array")),
@@ -320,7 +329,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             Shape::Object(ty) => self.object(ty, map),
             Shape::Map(inner) => self.map(inner, map),
             Shape::SchemaOrArray | Shape::SchemaOrBool | Shape::SchemaOrStrings => {
-                self.object(&canonical::schema_props(), map)
+                self.object(canonical::schema_props(), map)
             }
             Shape::Raw | Shape::Json | Shape::Fields => {
                 let value = serde::de::value::MapAccessDeserializer::new(map);

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::schema::{Presence, Shape, Type};
 
-use super::canonical::schema_props;
+use super::canonical::{schema_props, schema_shape};
 
 /// Appends the JSON form of a tree.
 pub fn write(value: &Value, shape: &Shape, to: &mut Vec<u8>) {
@@ -27,10 +27,10 @@ pub fn write(value: &Value, shape: &Shape, to: &mut Vec<u8>) {
             Shape::SchemaOrArray | Shape::SchemaOrBool | Shape::SchemaOrStrings,
             Value::Object(map),
         ) => {
-            write_object(map, &schema_props(), to);
+            write_object(map, schema_props(), to);
         }
         (Shape::SchemaOrArray, Value::Array(list)) => {
-            write_list(list, &Shape::Object(schema_props()), to);
+            write_list(list, schema_shape(), to);
         }
         _ => write_plain(value, to),
     }

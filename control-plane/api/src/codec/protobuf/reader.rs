@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Number, Value};
 
-use crate::codec::canonical::{keep, schema_props, zero};
+use crate::codec::canonical::{keep, schema_shape, zero};
 use crate::go_time;
 use crate::schema::{Field, Shape, Type, Wire};
 
@@ -240,15 +240,15 @@ fn read_raw(bytes: &[u8]) -> Result<Value, WireError> {
 
 fn read_schema_union(shape: &Shape, bytes: &[u8], depth: usize) -> Result<Value, WireError> {
     let depth = depth.checked_sub(1).ok_or(WireError::TooDeep(DEEPEST))?;
-    let schema = Shape::Object(schema_props());
+    let schema = schema_shape();
     let (mut allows, mut single, mut list) = (false, None, Vec::new());
     let mut cursor = Cursor::new(bytes);
     while let Some((number, value)) = cursor.next_field()? {
         match (shape, number) {
             (Shape::SchemaOrBool, 1) => allows = value.varint()? != 0,
-            (Shape::SchemaOrBool, 2) | (_, 1) => single = Some(read_value(&schema, value, depth)?),
+            (Shape::SchemaOrBool, 2) | (_, 1) => single = Some(read_value(schema, value, depth)?),
             (Shape::SchemaOrStrings, 2) => list.push(value.text()?.into()),
-            (_, 2) => list.push(read_value(&schema, value, depth)?),
+            (_, 2) => list.push(read_value(schema, value, depth)?),
             _ => {}
         }
     }

@@ -171,6 +171,10 @@ pub(in crate::codec) fn put_nested(
     to.push(0);
     write(to);
     let length = to.len() - start - 1;
+    if let Ok(short @ 0..0x80) = u8::try_from(length) {
+        to[start] = short;
+        return;
+    }
     let mut prefix = Vec::new();
     put_varint(&mut prefix, length as u64);
     to.splice(start..=start, prefix);

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use crate::codec::canonical::schema_props;
+use crate::codec::canonical::schema_shape;
 use crate::go_time;
 use crate::schema::{Field, Shape, Type};
 
@@ -117,10 +117,10 @@ fn put_time(to: &mut Vec<u8>, text: &str) {
 
 /// The unions of apiextensions: a schema, or what stands in its place.
 fn put_schema_union(to: &mut Vec<u8>, value: &Value, shape: &Shape) {
-    let schema = Shape::Object(schema_props());
+    let schema = schema_shape();
     match (shape, value) {
         (Shape::SchemaOrArray, Value::Array(list)) => {
-            list.iter().for_each(|item| put_value(to, 2, item, &schema));
+            list.iter().for_each(|item| put_value(to, 2, item, schema));
         }
         (Shape::SchemaOrStrings, Value::Array(list)) => {
             list.iter().for_each(|item| put_value(to, 2, item, &Shape::String));
@@ -128,8 +128,8 @@ fn put_schema_union(to: &mut Vec<u8>, value: &Value, shape: &Shape) {
         (Shape::SchemaOrBool, Value::Bool(allows)) => put_number(to, 1, u64::from(*allows)),
         (Shape::SchemaOrBool, _) => {
             put_number(to, 1, 1);
-            put_value(to, 2, value, &schema);
+            put_value(to, 2, value, schema);
         }
-        _ => put_value(to, 1, value, &schema),
+        _ => put_value(to, 1, value, schema),
     }
 }
