@@ -173,7 +173,7 @@ mod tests {
         }
         let expected = BTreeMap::from([
             ("clusterroles", 73),
-            ("clusterrolebindings", 59),
+            ("clusterrolebindings", 100),
             ("roles", 7),
             ("rolebindings", 7),
         ]);

@@ -24,6 +24,7 @@ const OWN_FOLDERS: &[&str] = &[
     "run/skep",
     "var/lib/containerd",
     "var/lib/skep",
+    "var/lib/kubelet",
     "var/lib/cni",
     "var/log/pods",
     "var/log/containers",
