@@ -172,8 +172,8 @@ mod tests {
             *counts.entry(default.resource()).or_insert(0) += 1;
         }
         let expected = BTreeMap::from([
-            ("clusterroles", 73),
-            ("clusterrolebindings", 100),
+            ("clusterroles", 74),
+            ("clusterrolebindings", 101),
             ("roles", 7),
             ("rolebindings", 7),
         ]);
