@@ -12,7 +12,7 @@ use skep_bpf::Tables;
 use skep_network::attachments::Attachments;
 use skep_network::namespace::Namespace;
 use skep_network::topology::{self, LocalNode, RemoteNode, Routing};
-use skep_network::{Host, HostConfig, cni, sockets, ways};
+use skep_network::{Host, HostConfig, Xdp, cni, sockets, ways};
 
 use crate::command::ip;
 use crate::probe::Place;
@@ -107,6 +107,7 @@ impl Node {
             service_ranges: vec!["10.96.0.0/16".parse().expect("a range")],
             pin_dir: self.pin_dir.clone(),
             socket_cgroup: self.place.cgroup.clone(),
+            xdp: Xdp::Auto,
             masquerade: true,
             overlay_port: (self.routing != Routing::Direct).then_some(8472),
         };

@@ -7,6 +7,20 @@ use ipnet::IpNet;
 
 use crate::topology::Routing;
 
+/// Where packets from outside are taken off the node's devices before TCX sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Xdp {
+    /// In the driver, on real devices whose driver can
+    #[default]
+    Auto,
+    /// In the driver
+    Native,
+    /// Behind the driver, on any device
+    Generic,
+    /// Nowhere
+    Off,
+}
+
 /// Flags of the datapath on one node, of use with or without skep's pod network.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
@@ -26,6 +40,9 @@ pub struct HostFlags {
     /// Folder of the cgroup2 tree whose sockets see Services; the root of the tree when not given
     #[arg(long)]
     pub socket_cgroup: Option<PathBuf>,
+    /// Where packets from outside are taken off the devices; what XDP does not take, TCX does
+    #[arg(long, value_enum, default_value_t)]
+    pub xdp: Xdp,
 }
 
 /// Flags of the pod network.
@@ -99,6 +116,8 @@ pub struct HostConfig {
     pub pin_dir: PathBuf,
     /// The cgroup2 folder whose sockets see Services.
     pub socket_cgroup: Option<PathBuf>,
+    /// Where packets from outside are taken off the devices.
+    pub xdp: Xdp,
     /// Whether pods' packets to the world get the node's address.
     pub masquerade: bool,
     /// UDP port of the VXLAN device; `None`: no such device.
@@ -117,6 +136,7 @@ impl HostConfig {
             service_ranges: flags.service_cluster_ip_range,
             pin_dir: flags.bpf_dir,
             socket_cgroup: flags.socket_cgroup,
+            xdp: flags.xdp,
             masquerade: false,
             overlay_port: None,
         })

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use ipnet::IpNet;
 use skep_abi::{Endpoint, Family, FamilyConfig, PortRange, config_flags, endpoint_flags};
-use skep_bpf::{Datapath, Sizes};
+use skep_bpf::{Datapath, Links, Sizes, XdpMode};
 
-use crate::config::HostConfig;
+use crate::config::{HostConfig, Xdp};
 use crate::endpoints;
 use crate::netlink::{Address, Device, Netlink};
 use crate::pool;
@@ -144,12 +144,29 @@ impl Host {
         for device in &self.uplink.devices {
             sysctl::set(&format!("ipv4/conf/{}/rp_filter", device.name), "0")?;
             links.attach_node(&device.name, device.index)?;
+            attach_xdp(links, device, self.config.xdp)?;
         }
         if let Some(overlay) = &self.overlay {
             links.attach_overlay(&overlay.name, overlay.index)?;
         }
         Ok(())
     }
+}
+
+/// A driver may lack XDP, or refuse it for a setting of the device: then TCX does all of the work.
+fn attach_xdp(links: &Links, device: &Device, xdp: Xdp) -> anyhow::Result<()> {
+    let (name, index) = (&device.name, device.index);
+    match xdp {
+        Xdp::Auto if device.is_virtual => links.attach_xdp(name, index, XdpMode::Off)?,
+        Xdp::Auto => links.attach_xdp(name, index, XdpMode::Native).or_else(|error| {
+            tracing::info!(device = name, %error, "goes on without XDP");
+            links.attach_xdp(name, index, XdpMode::Off)
+        })?,
+        Xdp::Native => links.attach_xdp(name, index, XdpMode::Native)?,
+        Xdp::Generic => links.attach_xdp(name, index, XdpMode::Generic)?,
+        Xdp::Off => links.attach_xdp(name, index, XdpMode::Off)?,
+    }
+    Ok(())
 }
 
 async fn find_uplink(netlink: &Netlink, config: &HostConfig) -> anyhow::Result<Uplink> {

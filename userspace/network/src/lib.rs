@@ -22,6 +22,6 @@ pub mod topology;
 pub mod uplink;
 pub mod ways;
 
-pub use config::{Config, Flags, HostConfig, HostFlags, Identity};
+pub use config::{Config, Flags, HostConfig, HostFlags, Identity, Xdp};
 pub use host::Host;
 pub use node::run;
