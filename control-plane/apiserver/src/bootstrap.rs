@@ -38,7 +38,7 @@ pub(crate) async fn run(server: &ApiServer, service_range: ipnet::IpNet) -> Resu
         priority_class("system-node-critical", 2_000_001_000),
         priority_class("system-cluster-critical", 2_000_000_000),
     ];
-    objects.push(authentication_config(server));
+    objects.extend([authentication_config(server), token_tracking()]);
     let roles = policy::defaults();
     let roles = roles.iter().map(|default| {
         keeper.ensure(&default.object, move |stored| policy::reconcile(stored, default))
@@ -164,6 +164,20 @@ fn priority_class(name: &str, value: i64) -> Value {
             "system-node-critical" => "Used for system critical pods that must not be moved from their current node.",
             _ => "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
         },
+    })
+}
+
+/// Since when tokens in Secrets are watched for use: from the beginning.
+fn token_tracking() -> Value {
+    let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": "kube-apiserver-legacy-service-account-token-tracking",
+            "namespace": "kube-system",
+        },
+        "data": {"since": today},
     })
 }
 

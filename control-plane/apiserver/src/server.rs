@@ -29,6 +29,8 @@ use crate::subresource::node::Kubelets;
 use crate::watch::Views;
 use crate::{discovery, health, reviews, subresource, verbs};
 
+/// What does not stream must be answered within this, as upstream has it.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Events live this long, as upstream has it.
 const EVENT_TTL: Duration = Duration::from_secs(3600);
 /// Events share leases: one is used for this long.
@@ -149,9 +151,16 @@ impl ApiServer {
         let info = Info::read(&parts.method, parts.uri.path(), parts.uri.query());
         let media = Accept::negotiate(&parts.headers).map_or(Media::Json, |accept| accept.media);
         let timer = self.inner.metrics.request_began(&info);
+        let deadline = (!info.is_long_running()).then_some(REQUEST_TIMEOUT);
         // Boxed and named: connections then need not carry the types of every handler.
         let answer: BoxFuture<'_, Answer> = Box::pin(self.answer(info, parts, body));
-        let response = answer.await.unwrap_or_else(|status| answer::error(&status, media));
+        let answer = match deadline {
+            Some(deadline) => tokio::time::timeout(deadline, answer).await.unwrap_or_else(|_| {
+                Err(Status::timeout("request did not complete within the allotted timeout", 0))
+            }),
+            None => answer.await,
+        };
+        let response = answer.unwrap_or_else(|status| answer::error(&status, media));
         timer.finish(response.status());
         response
     }

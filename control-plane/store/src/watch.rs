@@ -31,13 +31,19 @@ pub struct WatchBatch {
 /// A running watch. Dropping it ends the watch.
 #[derive(Debug)]
 pub struct WatchStream {
+    /// Only what comes after this is told: a watch may begin in the future.
+    after: Revision,
     replay: std::vec::IntoIter<Arc<WatchBatch>>,
     live: mpsc::Receiver<Arc<WatchBatch>>,
 }
 
 impl WatchStream {
-    pub(crate) fn new(replay: Vec<Arc<WatchBatch>>, live: mpsc::Receiver<Arc<WatchBatch>>) -> Self {
-        Self { replay: replay.into_iter(), live }
+    pub(crate) fn new(
+        after: Revision,
+        replay: Vec<Arc<WatchBatch>>,
+        live: mpsc::Receiver<Arc<WatchBatch>>,
+    ) -> Self {
+        Self { after, replay: replay.into_iter(), live }
     }
 
     /// The next batch, in revision order.
@@ -48,6 +54,11 @@ impl WatchStream {
         if let Some(batch) = self.replay.next() {
             return Ok(batch);
         }
-        self.live.recv().await.ok_or(Error::WatchCut)
+        loop {
+            let batch = self.live.recv().await.ok_or(Error::WatchCut)?;
+            if batch.revision > self.after || batch.events.is_empty() {
+                return Ok(batch);
+            }
+        }
     }
 }

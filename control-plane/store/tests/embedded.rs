@@ -151,6 +151,18 @@ async fn events_come_in_order_without_gap_and_resume_across_a_restart() {
 }
 
 #[tokio::test]
+async fn a_watch_may_begin_in_the_future() {
+    let home = Home::new();
+    let store = home.open();
+    let range = Range { revision: Some(Revision(3)), ..Range::prefix("") };
+    let mut watch = store.watch(range).await.unwrap();
+    for _ in 0..3 {
+        put(&store, "a", "1").await;
+    }
+    assert_eq!(watch.next().await.unwrap().revision, Revision(4));
+}
+
+#[tokio::test]
 async fn progress_follows_everything_before_it() {
     let home = Home::new();
     let store = home.open();

@@ -177,7 +177,7 @@ impl Index {
         let replay = self.history.after(from).filter_map(|batch| filtered(batch, &range)).collect();
         let (sender, receiver) = mpsc::channel(buffer);
         self.watchers.push(Watcher { range, sender });
-        Ok(WatchStream::new(replay, receiver))
+        Ok(WatchStream::new(from, replay, receiver))
     }
 
     /// Tells every watcher how far it is.
