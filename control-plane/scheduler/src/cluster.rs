@@ -175,12 +175,19 @@ impl Cluster {
         self.nominated.entry(node.to_owned()).or_default().push(pod);
     }
 
-    /// Forgets for which node a pod was waiting.
-    pub fn clear_nomination(&mut self, uid: &str) {
-        self.nominated.retain(|_, pods| {
-            pods.retain(|pod| pod.uid != uid);
-            !pods.is_empty()
+    /// Forgets for which node a pod was waiting; the pod, if it was.
+    pub fn clear_nomination(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        let found = self.nominated.iter().find_map(|(node, pods)| {
+            let index = pods.iter().position(|pod| pod.uid == uid)?;
+            Some((node.clone(), index))
         });
+        let (node, index) = found?;
+        let pods = self.nominated.get_mut(&node)?;
+        let pod = pods.swap_remove(index);
+        if pods.is_empty() {
+            self.nominated.remove(&node);
+        }
+        Some(pod)
     }
 
     /// The pods a node is being made free for.

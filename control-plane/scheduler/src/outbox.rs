@@ -81,10 +81,10 @@ impl Outbox {
         match effect {
             Effect::Bind { pod, node, supplies } => self.place(&pod, &node, &supplies).await,
             Effect::Report { pod, message, nominated } => {
-                self.report(&pod, &message, nominated).await
+                self.report(&pod, &message, nominated).await;
             }
             Effect::Evict { victim, preemptor, node } => {
-                self.evict(&victim, &preemptor, &node).await
+                self.evict(&victim, &preemptor, &node).await;
             }
             Effect::ClearNomination(pod) => {
                 let cleared = self.patch_status(&pod, json!({"nominatedNodeName": null})).await;
@@ -330,21 +330,4 @@ fn log(pod: &PodInfo, what: &str, outcome: Result<(), Error>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_notes_are_cut_at_a_character() {
-        assert_eq!(shortened("short".into()), "short");
-        let cut = shortened("ä".repeat(1000));
-        assert!(cut.len() <= LONGEST_NOTE && cut.ends_with("ä ..."), "{}", cut.len());
-    }
-
-    #[test]
-    fn the_condition_keeps_its_time_while_the_pod_does_not_fit() {
-        let new = PodInfo::default();
-        assert!(condition(&new, "m").get("lastTransitionTime").is_some());
-        let old = PodInfo { unscheduled: Some(("Unschedulable".into(), "other".into())), ..new };
-        assert!(condition(&old, "m").get("lastTransitionTime").is_none());
-    }
-}
+mod tests;

@@ -11,6 +11,8 @@ mod spread;
 mod taints;
 mod unschedulable;
 mod volume_binding;
+mod volume_restrictions;
+mod volume_zone;
 
 use crate::plugin::{FilterPlugin, ScorePlugin};
 
@@ -23,7 +25,9 @@ pub fn filters() -> Vec<Box<dyn FilterPlugin>> {
         Box::new(node_affinity::NodeAffinity),
         Box::new(ports::NodePorts),
         Box::new(fit::NodeResourcesFit),
+        Box::new(volume_restrictions::VolumeRestrictions),
         Box::new(volume_binding::VolumeBinding),
+        Box::new(volume_zone::VolumeZone),
         Box::new(spread::PodTopologySpread),
         Box::new(affinity::InterPodAffinity),
     ]

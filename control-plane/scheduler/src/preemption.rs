@@ -65,7 +65,7 @@ pub fn preempt(
         };
         match victims(filters.copy(), pod, node, &cluster.budgets) {
             Ok((victims, overdrawn)) => {
-                candidates.push(Candidate { node: name.clone(), victims, overdrawn })
+                candidates.push(Candidate { node: name.clone(), victims, overdrawn });
             }
             Err(said) => {
                 reasons.insert(name, said);

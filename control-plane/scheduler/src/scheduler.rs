@@ -161,7 +161,6 @@ impl Scheduler {
         match gone {
             Gone::Pod(uid) => {
                 self.queue.remove(&uid);
-                self.cluster.clear_nomination(&uid);
                 self.leave(&uid, now);
             }
             Gone::Node(name) => self.cluster.remove_node(&name),
@@ -211,7 +210,7 @@ impl Scheduler {
             }
         } else if pod.terminating {
             self.queue.remove(&pod.uid);
-            self.cluster.clear_nomination(&pod.uid);
+            self.leave(&pod.uid, now);
         } else if pod.scheduler == self.name {
             if let Some(node) = &pod.nominated {
                 self.cluster.nominate(pod.clone(), node);
@@ -220,8 +219,10 @@ impl Scheduler {
         }
     }
 
+    /// A pod leaves its node, or the node that was being made free for it.
     fn leave(&mut self, uid: &str, now: Instant) {
-        if let Some(pod) = self.cluster.remove_pod(uid) {
+        let waited = self.cluster.clear_nomination(uid);
+        if let Some(pod) = self.cluster.remove_pod(uid).or(waited) {
             self.notice(&Change::PodGone(&pod), now);
         }
     }

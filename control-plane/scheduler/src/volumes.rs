@@ -48,6 +48,13 @@ impl Claim {
     }
 }
 
+impl Claim {
+    /// Whether only one pod may use it.
+    pub fn is_exclusive(&self) -> bool {
+        self.modes.iter().any(|mode| mode == "ReadWriteOncePod")
+    }
+}
+
 /// A volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Volume {
@@ -85,6 +92,11 @@ impl Volume {
             available: volume.metadata.deletion_timestamp.is_none()
                 && !matches!(phase, Some("Released" | "Failed")),
         }
+    }
+
+    /// `metadata.labels`.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
     }
 
     /// Whether the volume could be the claim's.

@@ -141,6 +141,23 @@ fn an_important_pod_takes_the_place_of_a_lesser_one() {
 }
 
 #[test]
+fn a_node_kept_free_for_a_pod_that_goes_is_free_for_others() {
+    let mut world = World::new();
+    world.node("n1", 1000);
+    world.pod(PodInfo {
+        priority: 10,
+        nominated: Some("n1".into()),
+        gates: vec!["g".into()],
+        ..pod("big", 800)
+    });
+    world.pod(pod("other", 800));
+    assert_eq!(world.run().len(), 1, "there is no room beside the important pod");
+    world.now += LATER;
+    world.scheduler.remove(Gone::Pod("big".into()), world.now);
+    assert_eq!(world.run(), ["bind other to n1"]);
+}
+
+#[test]
 fn pods_of_other_schedulers_and_deleted_ones_are_left_alone() {
     let mut world = World::new();
     world.node("n1", 1000);
