@@ -8,10 +8,14 @@
 use skep_abi::{Flow, FlowKey, Reason, flow_flags, flow_state, proto};
 use skep_packet::{Headers, Kind, Rewrite, tcp_flags};
 
-use crate::{FlowTable, Net, Seen, Tables, hash};
+use crate::{FlowTable, Net, Seen, Tables, hash, verdict::Context};
 
-/// How many ports are tried for a translated source before the packet is dropped.
-const PORT_TRIES: u32 = 16;
+/// How many ports are tried for a translated source in one round. The verifier walks each try, so they
+/// are few; the rounds are calls of a function that it walks once.
+const PORTS_PER_ROUND: u32 = 4;
+/// How many rounds there are before a packet is dropped with [`Reason::SnatPortsExhausted`]: the hook
+/// asks again as long as it gets that verdict.
+pub const SNAT_ROUNDS: u32 = 16;
 
 /// The key that a packet's flow has.
 #[inline(always)]
@@ -129,19 +133,21 @@ pub(crate) fn open<F: Net, T: Tables<F>>(
     Err(Reason::FlowsFull)
 }
 
-/// As [`open`], with a source port that makes the reply's tuple unique; it is put into `to`.
+/// As [`open`], with a source port that makes the reply's tuple unique; it is put into `to`. Tries a few
+/// ports, others in each `round`.
 #[inline(always)]
 pub(crate) fn open_snat<F: Net, T: Tables<F>>(
     tables: &T,
     headers: &Headers<F>,
     to: &mut Rewrite<'_, F>,
     opening: &Opening,
-    ports: skep_abi::PortRange,
-    seed: u32,
+    context: &Context<'_>,
 ) -> Result<(), Reason> {
+    let ports = context.config.snat_ports;
     let count = u32::from(ports.max.wrapping_sub(ports.min)) + 1;
-    let start = hash::below(hash::of_tuple(headers, !seed), count);
-    for attempt in 0..PORT_TRIES {
+    let seed = !context.config.hash_seed ^ context.round;
+    let start = hash::below(hash::of_tuple(headers, seed), count);
+    for attempt in 0..PORTS_PER_ROUND {
         if attempt >= count {
             break;
         }

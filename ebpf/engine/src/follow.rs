@@ -1,8 +1,8 @@
 //! What a packet does once its flow is known, and how the flow of a new connection comes to be.
 
 use skep_abi::{
-    Config, Flow, FlowKey, NO_BACKEND, Reason, Service, backend_state, endpoint_translated,
-    peer_mode, service_flags,
+    Flow, FlowKey, NO_BACKEND, Reason, Service, backend_state, endpoint_translated, peer_mode,
+    service_flags,
 };
 use skep_packet::{Headers, Packet, Rewrite, rewrite};
 
@@ -135,7 +135,7 @@ pub(crate) fn open_service<F: Net, T: Tables<F>>(
     service: &Service,
     context: &Context<'_>,
 ) -> Verdict {
-    let Context { at, config } = *context;
+    let Context { at, config, .. } = *context;
     let client = Client::Address(&headers.src);
     let hash = hash::of_tuple(headers, config.hash_seed);
     let (id, backend) = match service::choose(tables, service, hash, client, config.ticks_per_s) {
@@ -170,7 +170,7 @@ pub(crate) fn open_service<F: Net, T: Tables<F>>(
         if *to.src == F::Addr::default() {
             return Verdict::drop(Reason::NoNodeAddress);
         }
-        flow::open_snat(tables, headers, &mut to, &opening, config.snat_ports, config.hash_seed)
+        flow::open_snat(tables, headers, &mut to, &opening, context)
     };
     if let Err(reason) = opened {
         return Verdict::drop(reason);
@@ -197,8 +197,9 @@ pub(crate) fn open_masquerade<F: Net, T: Tables<F>>(
     packet: &mut impl Packet,
     tables: &T,
     headers: &Headers<F>,
-    config: &Config,
+    context: &Context<'_>,
 ) -> Verdict {
+    let config = context.config;
     let net = F::config(config);
     let mut to = Rewrite {
         src: &net.node,
@@ -211,8 +212,7 @@ pub(crate) fn open_masquerade<F: Net, T: Tables<F>>(
     }
     let opening = Opening { backend: NO_BACKEND, service: 0, return_ifindex: 0 };
     let pod = headers.src;
-    let (ports, seed) = (config.snat_ports, config.hash_seed);
-    if let Err(reason) = flow::open_snat(tables, headers, &mut to, &opening, ports, seed) {
+    if let Err(reason) = flow::open_snat(tables, headers, &mut to, &opening, context) {
         return Verdict::drop(reason);
     }
     tables.mark_translated(&pod, endpoint_translated::FROM);

@@ -15,8 +15,8 @@ fn mix(mut word: u32) -> u32 {
     word ^ word >> 16
 }
 
-/// The hash of a packet's tuple.
-#[inline(always)]
+/// The hash of a packet's tuple. A function of its own in the kernel, for the sake of its callers' stack.
+#[inline(never)]
 pub(crate) fn of_tuple<F: Net>(headers: &Headers<F>, seed: u32) -> u32 {
     let mut hash = seed ^ u32::from(headers.proto);
     for word in headers.src.as_ref() {

@@ -27,6 +27,7 @@ mod verdict;
 #[cfg(any(test, feature = "std"))]
 pub mod host;
 
+pub use flow::SNAT_ROUNDS;
 pub use net::Net;
 pub use node::{from_node, open_from_node, to_node};
 pub use pod::{from_pod, open_from_pod, route_from_pod, to_pod};

@@ -30,7 +30,7 @@ pub fn from_node<F: Net, T: Tables<F>>(
     if net.node == F::Addr::default() || F::is_link_scope(&headers.dst) {
         return Verdict::PASS;
     }
-    let context = &Context { at, config: &config };
+    let context = &Context { at, config: &config, round: 0 };
     let mut table = FlowTable::Flows;
     let mut pod = 0;
     if is_in::<F>(&headers.dst, &net.cluster, &net.cluster_mask) {
@@ -74,10 +74,11 @@ pub fn open_from_node<F: Net, T: Tables<F>>(
     packet: &mut impl Packet,
     tables: &T,
     at: Ingress,
+    round: u32,
 ) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
     let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
-    let (headers, context) = (&headers, &Context { at, config: &config });
+    let (headers, context) = (&headers, &Context { at, config: &config, round });
     match lookup(tables, headers) {
         Some(service) => open_service(packet, tables, headers, &service, context),
         None => Verdict::PASS,

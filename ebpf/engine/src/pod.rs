@@ -43,7 +43,7 @@ pub fn from_pod<F: Net, T: Tables<F>>(
         // A pod that reached itself through its Service answers the node's address.
         let to_snat = headers.dst == net.node && is_port_in(headers.dport_be, config.snat_ports);
         let table = if to_snat { FlowTable::Snat } else { FlowTable::Flows };
-        let context = &Context { at, config: &config };
+        let context = &Context { at, config: &config, round: 0 };
         if let Some(verdict) = follow_known(packet, tables, headers, table, context) {
             return verdict;
         }
@@ -66,6 +66,7 @@ pub fn open_from_pod<F: Net, T: Tables<F>>(
     packet: &mut impl Packet,
     tables: &T,
     at: Ingress,
+    round: u32,
 ) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
     let Some(headers) = parse::<F>(packet) else { return Verdict::drop(Reason::Malformed) };
@@ -76,7 +77,7 @@ pub fn open_from_pod<F: Net, T: Tables<F>>(
     }
     let (port_be, proto) = (headers.dport_be, headers.proto);
     if let Some(service) = service::lookup(tables, &headers.dst, port_be, proto, scope::INTERNAL) {
-        let context = &Context { at, config: &config };
+        let context = &Context { at, config: &config, round };
         return open_service(packet, tables, headers, &service, context);
     }
     if unassigned {
@@ -87,7 +88,12 @@ pub fn open_from_pod<F: Net, T: Tables<F>>(
 
 /// What [`open_from_pod`] left: the nodes and the world.
 #[inline(always)]
-pub fn route_from_pod<F: Net, T: Tables<F>>(packet: &mut impl Packet, tables: &T) -> Verdict {
+pub fn route_from_pod<F: Net, T: Tables<F>>(
+    packet: &mut impl Packet,
+    tables: &T,
+    at: Ingress,
+    round: u32,
+) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
     let Some(headers) = parse::<F>(packet) else { return Verdict::drop(Reason::Malformed) };
     let headers = &headers;
@@ -104,7 +110,8 @@ pub fn route_from_pod<F: Net, T: Tables<F>>(packet: &mut impl Packet, tables: &T
     // Only what opens a connection is given a flow: an answer to one that came in untranslated has
     // none and needs none.
     if headers.opens() {
-        return open_masquerade(packet, tables, headers, &config);
+        let context = &Context { at, config: &config, round };
+        return open_masquerade(packet, tables, headers, context);
     }
     match headers.kind {
         Kind::Fragment => Verdict::drop(Reason::Fragment),

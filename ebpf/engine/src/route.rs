@@ -42,7 +42,28 @@ pub(crate) fn locate_backend<F: Net, T: Tables<F>>(tables: &T, backend: &Backend
         via::POD => Place::Pod(backend.ifindex),
         via::HOST => Place::Stack,
         via::PEER => Place::Peer(backend.peer),
-        _ => locate(tables, &backend.addr),
+        _ => {
+            let found = locate_apart(tables, &backend.addr);
+            let argument = found as u32;
+            match found >> 32 {
+                0 => Place::Stack,
+                1 => Place::Pod(argument),
+                2 => Place::Peer(argument),
+                _ => Place::World,
+            }
+        }
+    }
+}
+
+/// [`locate`] as a function of its own in the kernel, for the sake of its callers' stack: the kind of
+/// place in the upper half, its device or index in the lower (see [`Verdict`] for why no enum).
+#[inline(never)]
+fn locate_apart<F: Net, T: Tables<F>>(tables: &T, addr: &F::Addr) -> u64 {
+    match locate(tables, addr) {
+        Place::Stack => 0,
+        Place::Pod(ifindex) => 1 << 32 | u64::from(ifindex),
+        Place::Peer(index) => 2 << 32 | u64::from(index),
+        Place::World => 3 << 32,
     }
 }
 

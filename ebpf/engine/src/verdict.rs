@@ -31,6 +31,8 @@ impl Ingress {
 pub(crate) struct Context<'a> {
     pub(crate) at: Ingress,
     pub(crate) config: &'a Config,
+    /// How often this packet's translated source found no port.
+    pub(crate) round: u32,
 }
 
 /// What to do with a packet.
@@ -69,6 +71,8 @@ impl Verdict {
     pub const PASS: Self = Self::pass(Reason::Passed);
     /// [`Action::Open`].
     pub const OPEN: Self = Self::new(Action::Open, 0);
+    /// Asks for the next of [`crate::SNAT_ROUNDS`], and is the verdict when there is none.
+    pub const NO_PORT: Self = Self::drop(Reason::SnatPortsExhausted);
     /// [`Action::Route`].
     pub const ROUTE: Self = Self::new(Action::Route, 0);
 

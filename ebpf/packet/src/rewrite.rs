@@ -27,11 +27,9 @@ pub fn rewrite<F: Wire>(
     headers: &Headers<F>,
     to: &Rewrite<'_, F>,
 ) -> Option<()> {
-    let addresses = Difference::NONE
-        .words(headers.src.as_ref(), to.src.as_ref())
-        .words(headers.dst.as_ref(), to.dst.as_ref());
-    store_address(packet, F::SRC, to.src.as_ref())?;
-    store_address(packet, F::DST, to.dst.as_ref())?;
+    let addresses = Difference::NONE;
+    let addresses = replace(packet, F::SRC, to.src.as_ref(), addresses)?;
+    let addresses = replace(packet, F::DST, to.dst.as_ref(), addresses)?;
     if F::VERSION == 4 {
         let checksum: u16 = packet.load(ETHERNET + 10)?;
         packet.store(ETHERNET + 10, addresses.apply(checksum))?;
@@ -50,13 +48,23 @@ pub fn rewrite<F: Wire>(
     Some(())
 }
 
-/// Word by word: the compiler makes a byte loop of a copy from one memory to another that may overlap.
+/// Puts `new` at `offset` and adds what that changes to `difference`.
+///
+/// Word by word, and the old words from the packet: of a copy from one memory to another the compiler
+/// makes a byte loop, and old words from elsewhere it would keep all on the stack.
 #[inline(always)]
-fn store_address(packet: &mut impl Packet, offset: usize, words: &[u32]) -> Option<()> {
-    for (number, word) in words.iter().enumerate() {
-        packet.store(offset + number * 4, *word)?;
+fn replace(
+    packet: &mut impl Packet,
+    offset: usize,
+    new: &[u32],
+    mut difference: Difference,
+) -> Option<Difference> {
+    for (number, new) in new.iter().enumerate() {
+        let old: u32 = packet.load(offset + number * 4)?;
+        packet.store(offset + number * 4, *new)?;
+        difference = difference.u32(old, *new);
     }
-    Some(())
+    Some(difference)
 }
 
 /// Counts one hop. The caller leaves packets with a time to live of 1 or less to the stack, which

@@ -6,7 +6,7 @@ use aya_ebpf::{
         bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_set_tunnel_key,
     },
 };
-use skep_abi::{Peer, Reason, V4, V6, peer_mode};
+use skep_abi::{Hook, Peer, Reason, V4, V6, peer_mode};
 use skep_engine::{Action, Ingress, Net, Tables, Verdict, peer_of};
 use skep_packet::{Packet as _, parse, reject};
 
@@ -31,6 +31,8 @@ const AF_INET6: u32 = 10;
 pub const OPEN: i32 = 100;
 /// What functions return for a packet that opens a connection to no Service.
 pub const ROUTE: i32 = 102;
+/// What functions return for a packet whose translated source found no port in this round.
+pub const NO_PORT: i32 = 103;
 /// What functions return for a packet that has to be rejected.
 pub const REJECT: i32 = 101;
 
@@ -41,25 +43,25 @@ pub const REJECT: i32 = 101;
 /// The functions are global ones, which the verifier walks each by itself, and they follow upon each
 /// other instead of one calling the other, which keeps their frames off the same 512 bytes of stack.
 macro_rules! by_family {
-    ($context:expr, $hook:expr, [$($step4:ident),*], [$($step6:ident),*]) => {{
+    ($context:expr, $hook:expr, $steps4:tt, $steps6:tt) => {{
         let context = $context.as_ptr().cast::<__sk_buff>();
         let from_overlay = u32::from($hook as u8 == skep_abi::Hook::OverlayIngress as u8);
         // SAFETY: the context is valid while the program runs.
         match unsafe { (*context).protocol as u16 } {
             skep_packet::ethertype::IPV4 => {
-                let action = $crate::act::in_turn!(context, [$($step4),*]);
-                if action == $crate::act::REJECT {
-                    $crate::act::refuse4(context, from_overlay)
-                } else {
-                    action
+                let action = $crate::act::in_turn!(context, $steps4);
+                match action {
+                    $crate::act::REJECT => $crate::act::refuse4(context, from_overlay),
+                    $crate::act::NO_PORT => $crate::act::no_port(context, $hook),
+                    action => action,
                 }
             }
             skep_packet::ethertype::IPV6 => {
-                let action = $crate::act::in_turn!(context, [$($step6),*]);
-                if action == $crate::act::REJECT {
-                    $crate::act::refuse6(context, from_overlay)
-                } else {
-                    action
+                let action = $crate::act::in_turn!(context, $steps6);
+                match action {
+                    $crate::act::REJECT => $crate::act::refuse6(context, from_overlay),
+                    $crate::act::NO_PORT => $crate::act::no_port(context, $hook),
+                    action => action,
                 }
             }
             _ => $crate::act::NEXT,
@@ -68,20 +70,21 @@ macro_rules! by_family {
 }
 pub(crate) use by_family;
 
-/// Runs functions in turn, until one has an action that is not the call for the next.
+/// Runs functions in turn, until one has an action that is not the call for the next. Those after the
+/// first are asked again while they find no port for a translated source.
 macro_rules! in_turn {
-    ($context:ident, [$known:ident, $open:ident]) => {{
+    ($context:ident, [$known:ident $(, $next:ident if $code:ident)*]) => {{
         let mut action = $known($context);
-        if action == $crate::act::OPEN {
-            action = $open($context);
-        }
-        action
-    }};
-    ($context:ident, [$known:ident, $open:ident, $route:ident]) => {{
-        let mut action = $crate::act::in_turn!($context, [$known, $open]);
-        if action == $crate::act::ROUTE {
-            action = $route($context);
-        }
+        $(
+            if action == $crate::act::$code {
+                for round in 0..skep_engine::SNAT_ROUNDS {
+                    action = $next($context, round);
+                    if action != $crate::act::NO_PORT {
+                        break;
+                    }
+                }
+            }
+        )*
         action
     }};
 }
@@ -111,6 +114,14 @@ impl Send for V6 {
             __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: peer.addr6 },
         }
     }
+}
+
+/// Drops a packet whose translated source found no port in any round.
+#[inline(always)]
+pub fn no_port(context: *mut __sk_buff, hook: Hook) -> i32 {
+    // SAFETY: the context is valid while the program runs.
+    count(hook, Verdict::NO_PORT.reason_number(), unsafe { (*context).len });
+    SHOT
 }
 
 /// Makes an IPv4 packet its own rejection and sends it back to where it came from.
@@ -150,6 +161,9 @@ pub fn act<F: Send>(skb: &Skb, verdict: Verdict, at: Ingress) -> i32
 where
     KernelTables: Tables<F>,
 {
+    if verdict == Verdict::NO_PORT {
+        return NO_PORT;
+    }
     let (argument, mut reason) = (verdict.argument(), verdict.reason_number());
     let action = match verdict.action() {
         Action::Open => return OPEN,

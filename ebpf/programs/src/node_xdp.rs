@@ -3,7 +3,7 @@
 
 use aya_ebpf::{bindings::xdp_md, macros::xdp, programs::XdpContext};
 use skep_abi::{V4, V6};
-use skep_engine::{Action, Net, Verdict, from_node, open_from_node};
+use skep_engine::{Action, Net, SNAT_ROUNDS, Verdict, from_node, open_from_node};
 use skep_packet::{Packet as _, ethertype, parse, reject, version};
 
 use crate::{
@@ -29,14 +29,24 @@ pub fn node_xdp(context: XdpContext) -> u32 {
         Some(ethertype::IPV4) => {
             let mut verdict = xdp_known4(context);
             if verdict == Verdict::OPEN.to_bits() {
-                verdict = xdp_open4(context);
+                for round in 0..SNAT_ROUNDS {
+                    verdict = xdp_open4(context, round);
+                    if verdict != Verdict::NO_PORT.to_bits() {
+                        break;
+                    }
+                }
             }
             xdp_act4(context, verdict)
         }
         Some(ethertype::IPV6) => {
             let mut verdict = xdp_known6(context);
             if verdict == Verdict::OPEN.to_bits() {
-                verdict = xdp_open6(context);
+                for round in 0..SNAT_ROUNDS {
+                    verdict = xdp_open6(context, round);
+                    if verdict != Verdict::NO_PORT.to_bits() {
+                        break;
+                    }
+                }
             }
             xdp_act6(context, verdict)
         }
@@ -67,19 +77,19 @@ pub extern "C" fn xdp_known6(context: *mut xdp_md) -> u64 {
 /// New connections of IPv4.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_open4(context: *mut xdp_md) -> u64 {
+pub extern "C" fn xdp_open4(context: *mut xdp_md, round: u32) -> u64 {
     let mut frame = Frame::new(context);
     let at = frame.at();
-    open_from_node::<V4, _>(&mut frame, &KernelTables, at).to_bits()
+    open_from_node::<V4, _>(&mut frame, &KernelTables, at, round).to_bits()
 }
 
 /// New connections of IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_open6(context: *mut xdp_md) -> u64 {
+pub extern "C" fn xdp_open6(context: *mut xdp_md, round: u32) -> u64 {
     let mut frame = Frame::new(context);
     let at = frame.at();
-    open_from_node::<V6, _>(&mut frame, &KernelTables, at).to_bits()
+    open_from_node::<V6, _>(&mut frame, &KernelTables, at, round).to_bits()
 }
 
 /// Carries out a verdict on an IPv4 packet.

@@ -20,8 +20,8 @@ pub fn overlay_ingress(context: TcContext) -> i32 {
     by_family!(
         context,
         Hook::OverlayIngress,
-        [overlay_ingress4, open_overlay_ingress4],
-        [overlay_ingress6, open_overlay_ingress6]
+        [overlay_ingress4, open_overlay_ingress4 if OPEN],
+        [overlay_ingress6, open_overlay_ingress6 if OPEN]
     )
 }
 
@@ -62,19 +62,19 @@ pub extern "C" fn overlay_ingress6(context: *mut __sk_buff) -> i32 {
 /// New connections of IPv4.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn open_overlay_ingress4(context: *mut __sk_buff) -> i32 {
+pub extern "C" fn open_overlay_ingress4(context: *mut __sk_buff, round: u32) -> i32 {
     let mut skb = Skb::new(context);
     let at = skb.at(Hook::OverlayIngress);
-    let verdict = open_from_node::<V4, _>(&mut skb, &KernelTables, at);
+    let verdict = open_from_node::<V4, _>(&mut skb, &KernelTables, at, round);
     act::<V4>(&skb, verdict, at)
 }
 
 /// New connections of IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn open_overlay_ingress6(context: *mut __sk_buff) -> i32 {
+pub extern "C" fn open_overlay_ingress6(context: *mut __sk_buff, round: u32) -> i32 {
     let mut skb = Skb::new(context);
     let at = skb.at(Hook::OverlayIngress);
-    let verdict = open_from_node::<V6, _>(&mut skb, &KernelTables, at);
+    let verdict = open_from_node::<V6, _>(&mut skb, &KernelTables, at, round);
     act::<V6>(&skb, verdict, at)
 }

@@ -16,8 +16,8 @@ pub fn pod_ingress(context: TcContext) -> i32 {
     by_family!(
         context,
         Hook::PodIngress,
-        [pod_ingress4, open_pod_ingress4, route_pod_ingress4],
-        [pod_ingress6, open_pod_ingress6, route_pod_ingress6]
+        [pod_ingress4, open_pod_ingress4 if OPEN, route_pod_ingress4 if ROUTE],
+        [pod_ingress6, open_pod_ingress6 if OPEN, route_pod_ingress6 if ROUTE]
     )
 }
 
@@ -44,39 +44,39 @@ pub extern "C" fn pod_ingress6(context: *mut __sk_buff) -> i32 {
 /// New connections of IPv4.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn open_pod_ingress4(context: *mut __sk_buff) -> i32 {
+pub extern "C" fn open_pod_ingress4(context: *mut __sk_buff, round: u32) -> i32 {
     let mut skb = Skb::new(context);
     let at = skb.at(Hook::PodIngress);
-    let verdict = open_from_pod::<V4, _>(&mut skb, &KernelTables, at);
+    let verdict = open_from_pod::<V4, _>(&mut skb, &KernelTables, at, round);
     act::<V4>(&skb, verdict, at)
 }
 
 /// New connections of IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn open_pod_ingress6(context: *mut __sk_buff) -> i32 {
+pub extern "C" fn open_pod_ingress6(context: *mut __sk_buff, round: u32) -> i32 {
     let mut skb = Skb::new(context);
     let at = skb.at(Hook::PodIngress);
-    let verdict = open_from_pod::<V6, _>(&mut skb, &KernelTables, at);
+    let verdict = open_from_pod::<V6, _>(&mut skb, &KernelTables, at, round);
     act::<V6>(&skb, verdict, at)
 }
 
 /// New connections of IPv4 to no Service.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn route_pod_ingress4(context: *mut __sk_buff) -> i32 {
+pub extern "C" fn route_pod_ingress4(context: *mut __sk_buff, round: u32) -> i32 {
     let mut skb = Skb::new(context);
     let at = skb.at(Hook::PodIngress);
-    let verdict = route_from_pod::<V4, _>(&mut skb, &KernelTables);
+    let verdict = route_from_pod::<V4, _>(&mut skb, &KernelTables, at, round);
     act::<V4>(&skb, verdict, at)
 }
 
 /// New connections of IPv6 to no Service.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn route_pod_ingress6(context: *mut __sk_buff) -> i32 {
+pub extern "C" fn route_pod_ingress6(context: *mut __sk_buff, round: u32) -> i32 {
     let mut skb = Skb::new(context);
     let at = skb.at(Hook::PodIngress);
-    let verdict = route_from_pod::<V6, _>(&mut skb, &KernelTables);
+    let verdict = route_from_pod::<V6, _>(&mut skb, &KernelTables, at, round);
     act::<V6>(&skb, verdict, at)
 }

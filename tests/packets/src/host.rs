@@ -2,8 +2,8 @@
 
 use skep_bpf::Program;
 use skep_engine::{
-    Action, Ingress, Verdict, from_node, from_pod, host::HostTables, open_from_node, open_from_pod,
-    route_from_pod, to_node, to_pod,
+    Action, Ingress, SNAT_ROUNDS, Verdict, from_node, from_pod, host::HostTables, open_from_node,
+    open_from_pod, route_from_pod, to_node, to_pod,
 };
 use skep_packet::{forward_ethernet, host::HostPacket, parse, reject};
 
@@ -44,17 +44,17 @@ impl<F: InConfig> HostNode<F> {
             Program::PodIngress => {
                 let mut verdict = from_pod(packet, tables, at);
                 if verdict == Verdict::OPEN {
-                    verdict = open_from_pod(packet, tables, at);
+                    verdict = in_rounds(|round| open_from_pod(packet, tables, at, round));
                 }
                 if verdict == Verdict::ROUTE {
-                    verdict = route_from_pod(packet, tables);
+                    verdict = in_rounds(|round| route_from_pod(packet, tables, at, round));
                 }
                 verdict
             }
             Program::Xdp | Program::NodeIngress | Program::OverlayIngress => {
                 let mut verdict = from_node(packet, tables, at);
                 if verdict == Verdict::OPEN {
-                    verdict = open_from_node(packet, tables, at);
+                    verdict = in_rounds(|round| open_from_node(packet, tables, at, round));
                 }
                 verdict
             }
@@ -90,4 +90,12 @@ impl<F: InConfig> HostNode<F> {
         };
         (fate, packet.0)
     }
+}
+
+/// Asks for rounds until one finds a port for a translated source.
+fn in_rounds(mut ask: impl FnMut(u32) -> Verdict) -> Verdict {
+    (0..SNAT_ROUNDS)
+        .map(&mut ask)
+        .find(|verdict| *verdict != Verdict::NO_PORT)
+        .unwrap_or(Verdict::NO_PORT)
 }
