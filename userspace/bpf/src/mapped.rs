@@ -4,11 +4,16 @@
 use std::{
     io,
     marker::PhantomData,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
     path::Path,
     ptr::{self, NonNull},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
+
+use skep_abi::SLOTS_PER_BLOCK;
 
 use crate::{
     error::{Error, Result},
@@ -16,57 +21,85 @@ use crate::{
     record::Record,
 };
 
+/// Bytes that are mapped at a time. The kernel makes a whole mapping resident at once, so an array of
+/// which little is used must not be mapped whole.
+const WINDOW_BYTES: usize = 1 << 20;
+
 /// An array of `V` in memory that the programs read. Single words are never torn; a value of several
 /// words is not written at once, so order matters: see [`skep_abi::Backend`] and [`skep_abi::Service`].
 #[derive(Debug)]
 pub struct Mapped<V> {
     name: &'static str,
-    /// Keeps the map alive for the mapping's life, as its documentation does not promise that.
-    _fd: OwnedFd,
+    fd: OwnedFd,
+    /// Mapped when first touched.
+    windows: Box<[OnceLock<Window>]>,
+    bytes: usize,
+    stride: usize,
+    max_entries: u32,
+    types: PhantomData<fn() -> V>,
+}
+
+/// A part of an array in memory.
+#[derive(Debug)]
+struct Window {
     base: NonNull<AtomicU32>,
     bytes: usize,
-    stride_words: usize,
-    max_entries: u32,
-    types: PhantomData<V>,
 }
 
 // SAFETY: the mapping is owned by this value, belongs to no thread and is accessed through atomics.
-unsafe impl<V> Send for Mapped<V> {}
+unsafe impl Send for Window {}
 // SAFETY: as above.
-unsafe impl<V> Sync for Mapped<V> {}
+unsafe impl Sync for Window {}
 
-impl<V: Record> Mapped<V> {
-    /// Maps the array that is pinned as `name` in `maps_dir`.
-    pub(crate) fn open(maps_dir: &Path, name: &'static str) -> Result<Self> {
-        const { assert!(size_of::<V>().is_multiple_of(4) && align_of::<V>() <= 4) };
-        let (fd, info) = pin::open_map(maps_dir, name, size_of::<u32>(), size_of::<V>())?;
-        // The kernel's elements start at multiples of 8 bytes, the mapping ends at a page.
-        let stride = size_of::<V>().next_multiple_of(8);
-        let bytes = (stride * info.max_entries as usize).next_multiple_of(4096);
-        // SAFETY: a fresh shared mapping of a map of at least that size; no memory of ours is touched.
+impl Window {
+    /// Maps `bytes` of the array from `offset` on.
+    fn map(fd: BorrowedFd<'_>, offset: usize, bytes: usize) -> io::Result<Self> {
+        // SAFETY: a fresh shared mapping of a map that the kernel checks the range against; no memory of
+        // ours is touched.
         let base = unsafe {
             libc::mmap(
                 ptr::null_mut(),
                 bytes,
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
-                fd.as_fd().as_raw_fd(),
-                0,
+                fd.as_raw_fd(),
+                offset as libc::off_t,
             )
         };
         if base == libc::MAP_FAILED {
-            let source = io::Error::last_os_error();
-            return Err(Error::Table { action: "map", table: name, source });
+            return Err(io::Error::last_os_error());
         }
-        Ok(Self {
-            name,
-            _fd: fd,
-            base: NonNull::new(base.cast()).expect("mmap never returns null"),
-            bytes,
-            stride_words: stride / 4,
-            max_entries: info.max_entries,
-            types: PhantomData,
-        })
+        Ok(Self { base: NonNull::new(base.cast()).expect("mmap never returns null"), bytes })
+    }
+
+    /// The words of `bytes` from `offset` on.
+    fn words(&self, offset: usize, bytes: usize) -> &[AtomicU32] {
+        assert!(offset + bytes <= self.bytes && offset.is_multiple_of(4), "inside of the window");
+        // SAFETY: the range was just checked against the mapping, which lives as long as `self`; atomics
+        // may be shared with the kernel's writes.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset / 4), bytes / 4) }
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `map` with this size and nothing borrows from it any more.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
+    }
+}
+
+impl<V: Record> Mapped<V> {
+    /// Opens the array that is pinned as `name` in `maps_dir`.
+    pub(crate) fn open(maps_dir: &Path, name: &'static str) -> Result<Self> {
+        const { assert!(size_of::<V>().is_multiple_of(4) && align_of::<V>() <= 4) };
+        let (fd, info) = pin::open_map(maps_dir, name, size_of::<u32>(), size_of::<V>())?;
+        // The kernel's elements start at multiples of 8 bytes, the array ends at a page.
+        let stride = size_of::<V>().next_multiple_of(8);
+        assert!(WINDOW_BYTES.is_multiple_of(stride), "no element lies in two windows");
+        let bytes = (stride * info.max_entries as usize).next_multiple_of(4096);
+        let windows = (0..bytes.div_ceil(WINDOW_BYTES)).map(|_| OnceLock::new()).collect();
+        let max_entries = info.max_entries;
+        Ok(Self { name, fd, windows, bytes, stride, max_entries, types: PhantomData })
     }
 
     /// The table's name.
@@ -79,30 +112,36 @@ impl<V: Record> Mapped<V> {
         self.max_entries
     }
 
-    /// The words of `count` elements from `index`.
-    fn words(&self, index: u32, count: u32) -> Result<&[AtomicU32]> {
-        let end = u64::from(index) + u64::from(count);
-        if end > u64::from(self.max_entries) {
-            let entries = self.max_entries;
-            return Err(Error::OutOfRange { table: self.name, entries, wanted: end });
+    /// The words of element `index`.
+    fn words(&self, index: u32) -> Result<&[AtomicU32]> {
+        if index >= self.max_entries {
+            let (entries, wanted) = (self.max_entries, u64::from(index));
+            return Err(Error::OutOfRange { table: self.name, entries, wanted });
         }
-        let offset = index as usize * self.stride_words;
-        // SAFETY: the range was checked against the mapping, which lives as long as `self`; atomics may
-        // be shared with the kernel's writes.
-        Ok(unsafe {
-            std::slice::from_raw_parts(
-                self.base.as_ptr().add(offset),
-                count as usize * self.stride_words,
-            )
-        })
+        let offset = index as usize * self.stride;
+        let window = self.window(offset / WINDOW_BYTES)?;
+        Ok(window.words(offset % WINDOW_BYTES, size_of::<V>()))
+    }
+
+    /// The window with this number.
+    fn window(&self, number: usize) -> Result<&Window> {
+        let place = &self.windows[number];
+        if let Some(window) = place.get() {
+            return Ok(window);
+        }
+        let offset = number * WINDOW_BYTES;
+        let bytes = WINDOW_BYTES.min(self.bytes - offset);
+        let window = Window::map(self.fd.as_fd(), offset, bytes)
+            .map_err(|source| Error::Table { action: "map", table: self.name, source })?;
+        // Should another thread have been faster, its window stays and this one goes.
+        Ok(place.get_or_init(|| window))
     }
 
     /// Element `index`.
     pub fn get(&self, index: u32) -> Result<V> {
-        let words = self.words(index, 1)?;
         let mut value = V::zeroed();
         let to = ptr::from_mut(&mut value).cast::<u32>();
-        for (place, word) in words.iter().take(size_of::<V>() / 4).enumerate() {
+        for (place, word) in self.words(index)?.iter().enumerate() {
             // SAFETY: `place` is below the number of words in `V`, whose every bit pattern is valid.
             unsafe { to.add(place).write(word.load(Ordering::Relaxed)) };
         }
@@ -111,20 +150,12 @@ impl<V: Record> Mapped<V> {
 
     /// Writes element `index`, word by word.
     pub fn set(&self, index: u32, value: &V) -> Result<()> {
-        let words = self.words(index, 1)?;
         let from = ptr::from_ref(value).cast::<u32>();
-        for (place, word) in words.iter().take(size_of::<V>() / 4).enumerate() {
+        for (place, word) in self.words(index)?.iter().enumerate() {
             // SAFETY: `place` is below the number of words in `V`, which has no padding.
             word.store(unsafe { from.add(place).read() }, Ordering::Release);
         }
         Ok(())
-    }
-}
-
-impl<V> Drop for Mapped<V> {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made by `open` with this size and nothing borrows from it any more.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
     }
 }
 
@@ -140,31 +171,36 @@ impl Slots {
 
     /// How many slots there are.
     pub fn capacity(&self) -> u32 {
-        self.0.capacity().saturating_mul(skep_abi::SLOTS_PER_BLOCK)
+        self.0.capacity().saturating_mul(SLOTS_PER_BLOCK)
     }
 
-    /// The slots of a run.
-    fn run(&self, base: u32, count: usize) -> Result<&[AtomicU32]> {
-        let (all, base) = (self.0.words(0, self.0.capacity())?, base as usize);
-        all.get(base..base.saturating_add(count)).ok_or(Error::OutOfRange {
-            table: self.0.name,
-            entries: self.capacity(),
-            wanted: (base + count) as u64,
-        })
+    /// Refuses runs that are not wholly inside.
+    fn check(&self, base: u32, count: usize) -> Result<()> {
+        let (entries, wanted) = (self.capacity(), u64::from(base) + count as u64);
+        if wanted > u64::from(entries) {
+            return Err(Error::OutOfRange { table: self.0.name, entries, wanted });
+        }
+        Ok(())
+    }
+
+    fn slot(&self, slot: u32) -> Result<&AtomicU32> {
+        let block = self.0.words(slot / SLOTS_PER_BLOCK)?;
+        Ok(&block[(slot % SLOTS_PER_BLOCK) as usize])
     }
 
     /// Writes a run of backend ids from slot `base` on. Write a run only while no entry of `services`
     /// leads to it.
     pub fn write(&self, base: u32, backends: &[u32]) -> Result<()> {
-        for (slot, backend) in self.run(base, backends.len())?.iter().zip(backends) {
-            slot.store(*backend, Ordering::Release);
+        self.check(base, backends.len())?;
+        for (slot, backend) in (base..).zip(backends) {
+            self.slot(slot)?.store(*backend, Ordering::Release);
         }
         Ok(())
     }
 
     /// The backend ids of `count` slots from `base` on.
     pub fn read(&self, base: u32, count: u32) -> Result<Vec<u32>> {
-        let run = self.run(base, count as usize)?;
-        Ok(run.iter().map(|slot| slot.load(Ordering::Relaxed)).collect())
+        self.check(base, count as usize)?;
+        (base..base + count).map(|slot| Ok(self.slot(slot)?.load(Ordering::Relaxed))).collect()
     }
 }

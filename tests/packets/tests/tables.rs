@@ -1,0 +1,76 @@
+//! The tables through their handles, on the kernel's own.
+
+use skep_abi::{Backend, V4, V6, backend_state};
+use skep_bpf::Error;
+use skep_packets_tests::kernel::KernelNode;
+
+#[test]
+fn mapped_arrays_hold_what_is_written_at_both_ends_and_across_windows() {
+    let node = KernelNode::new().expect("a node of its own");
+    let tables = node.datapath().tables();
+    let last = tables.v6.backends.capacity() - 1;
+    for id in [1, 32_767, 32_768, last] {
+        let backend = Backend::<V6> {
+            addr: [id, 2, 3, 4],
+            port_be: 80,
+            state: backend_state::READY,
+            ..Backend::default()
+        };
+        tables.v6.backends.set(id, &backend).expect("written");
+        assert_eq!(tables.v6.backends.get(id).expect("read"), backend);
+    }
+    // A window holds 262,144 slots.
+    let run: Vec<u32> = (1..=1_000).collect();
+    for base in [0, 262_144 - 500, tables.slots.capacity() - 1_000] {
+        tables.slots.write(base, &run).expect("written");
+        assert_eq!(tables.slots.read(base, 1_000).expect("read"), run);
+    }
+}
+
+#[test]
+fn what_is_outside_of_an_array_is_refused_and_changes_nothing() {
+    let node = KernelNode::new().expect("a node of its own");
+    let tables = node.datapath().tables();
+    let (slots, backends) = (tables.slots.capacity(), tables.v4.backends.capacity());
+    let refused = tables.slots.write(slots - 1, &[7, 7]).expect_err("refused");
+    assert!(matches!(refused, Error::OutOfRange { table: "slots", .. }), "{refused}");
+    assert_eq!(tables.slots.read(slots - 1, 1).expect("read"), [0]);
+    let refused = tables.v4.backends.set(backends, &Backend::default()).expect_err("refused");
+    assert!(matches!(refused, Error::OutOfRange { table: "backends4", .. }), "{refused}");
+}
+
+#[test]
+fn a_hash_table_reads_in_batches_what_was_written_in_batches() {
+    let node = KernelNode::new().expect("a node of its own");
+    let services = &node.datapath().tables().v4.services;
+    let mut all: Vec<_> = (1..=2_000_u32)
+        .map(|number| {
+            let key = skep_abi::ServiceKey::<V4> { addr: [number], ..Default::default() };
+            (key, skep_abi::Service { id: number, ..Default::default() })
+        })
+        .collect();
+    services.insert_all(&all).expect("written");
+    let mut read = services.entries().expect("read");
+    read.sort_by_key(|(key, _)| key.addr);
+    assert_eq!(read, all);
+    let (first, _) = all.remove(0);
+    assert!(services.remove(&first).expect("removed"));
+    assert!(!services.remove(&first).expect("nothing there"));
+    assert_eq!(services.entries().expect("read").len(), all.len());
+}
+
+#[test]
+fn the_configuration_keeps_what_the_loader_found() {
+    let node = KernelNode::new().expect("a node of its own");
+    let tables = node.datapath().tables();
+    let before = tables.config().expect("a value");
+    assert!([100, 250, 300, 1000].contains(&before.ticks_per_s), "{}", before.ticks_per_s);
+    tables
+        .update_config(|config| *config = skep_abi::Config { vni: 5, ..Default::default() })
+        .expect("written");
+    let after = tables.config().expect("a value");
+    assert_eq!(
+        (after.vni, after.ticks_per_s, after.hash_seed),
+        (5, before.ticks_per_s, before.hash_seed)
+    );
+}
