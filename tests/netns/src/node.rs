@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use skep_abi::{Counter, Hook, Reason};
 use skep_bpf::Tables;
-use skep_network::attachments::Attachments;
+use skep_network::attachments::{Attachment, Attachments};
 use skep_network::namespace::Namespace;
 use skep_network::topology::{self, LocalNode, RemoteNode, Routing};
 use skep_network::{Host, HostConfig, Xdp, cni, sockets, ways};
@@ -84,6 +84,11 @@ impl Node {
         Tables::open(&self.pin_dir).expect("the agent has pinned them")
     }
 
+    /// What the plugin remembers.
+    pub(crate) fn attachments(&self) -> Vec<Attachment> {
+        Attachments::peek(&self.state_dir).expect("the plugin's file is whole")
+    }
+
     /// What the datapath counted; nothing when there is none.
     pub(crate) fn counters(&self) -> Vec<(Hook, Reason, Counter)> {
         let tables = Tables::open(&self.pin_dir).ok();
@@ -92,8 +97,8 @@ impl Node {
 
     /// Closes sockets of the node and of its pods by their cookies, as the proxy does.
     pub(crate) fn close_sockets(&self, cookies: &HashSet<u64>) -> usize {
-        let pods = Attachments::peek(&self.state_dir).expect("the plugin's file is whole");
-        let namespaces: Vec<_> = pods.into_iter().filter_map(|pod| pod.namespace).collect();
+        let namespaces: Vec<_> =
+            self.attachments().into_iter().filter_map(|pod| pod.namespace).collect();
         let close = || sockets::close(cookies, &namespaces);
         self.namespace.run(close).expect("entered").expect("the kernel closes sockets")
     }
@@ -141,11 +146,16 @@ impl Node {
 
     /// Makes a pod and attaches it with ADD.
     pub fn pod(&self, name: &str) -> Pod {
+        self.pod_with(name, json!({}))
+    }
+
+    /// The same with more fields of configuration, such as what a runtime adds for host ports.
+    pub fn pod_with(&self, name: &str, more: Value) -> Pod {
         let number = self.pods.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("{}-{}-{number}", self.world, self.name);
         ip(&format!("netns add {namespace}"));
         let place = Place { namespace, cgroup: self.place.cgroup.clone() };
-        let result = self.cni("ADD", &place.namespace, json!({}));
+        let result = self.cni("ADD", &place.namespace, more);
         let result = result.unwrap_or_else(|error| panic!("ADD for {name}: {error}"));
         let result = result.expect("ADD answers");
         let address: IpNet = result["ips"][0]["address"]

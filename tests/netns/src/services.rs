@@ -7,6 +7,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 use skep_bpf::Tables;
 use skep_proxy::desired::Desired;
+use skep_proxy::host_ports;
 use skep_proxy::local_node::LocalNode;
 use skep_proxy::plan::Planner;
 use skep_proxy::rows;
@@ -89,6 +90,15 @@ impl<'a> Services<'a> {
         });
         let object: EndpointSlice = serde_json::from_value(object).expect("an EndpointSlice");
         self.desired.set_slice(&object);
+        self
+    }
+
+    /// Takes in the host ports of the node's pods.
+    pub fn host_ports(&mut self) -> &mut Self {
+        for attachment in self.on.attachments() {
+            let ports = host_ports::tables(&attachment, &self.node);
+            self.planner.set_service(&host_ports::name(&attachment), ports, Instant::now());
+        }
         self
     }
 

@@ -28,6 +28,21 @@ pub struct AttachmentId {
     pub ifname: String,
 }
 
+/// A port of the node that leads to a port of the pod, in the words of the runtimes' convention.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PortMapping {
+    /// The node's port.
+    pub host_port: u16,
+    /// The pod's port.
+    pub container_port: u16,
+    /// `tcp`, `udp` or `sctp`, in any case.
+    pub protocol: String,
+    /// The one address of the node that it is for; all when empty or unspecified.
+    #[serde(default, rename = "hostIP", skip_serializing_if = "String::is_empty")]
+    pub host_ip: String,
+}
+
 /// One pod's device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,6 +60,9 @@ pub struct Attachment {
     pub mac: Option<Mac>,
     /// The pod's addresses, one per family.
     pub addresses: Vec<IpAddr>,
+    /// Ports of the node that lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub port_mappings: Vec<PortMapping>,
     /// Namespace and name of the pod, when the runtime told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
@@ -83,6 +101,11 @@ impl Attachments {
     /// What is attached, without a lock: for those who only look.
     pub fn peek(dir: &Path) -> Result<Vec<Attachment>> {
         Ok(read(&dir.join("attachments.json"))?.attachments)
+    }
+
+    /// When the state was last changed, without a lock; `None` before the first time.
+    pub fn changed(dir: &Path) -> Option<std::time::SystemTime> {
+        fs::metadata(dir.join("attachments.json")).and_then(|meta| meta.modified()).ok()
     }
 
     /// All attachments.
@@ -174,6 +197,7 @@ mod tests {
             namespace: None,
             mac: None,
             addresses,
+            port_mappings: Vec::new(),
             pod: None,
         })?;
         Ok(address)

@@ -14,7 +14,7 @@ mod loopback;
 mod request;
 mod response;
 
-pub use request::{Command, Conf, Request};
+pub use request::{Capabilities, Command, Conf, Request, RuntimeConfig};
 pub use response::{CniError, Version};
 
 /// The names under which the binary is a CNI plugin.

@@ -61,6 +61,7 @@ pub fn install_plugin(dir: &Path, program: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cni::{Capabilities, RuntimeConfig};
 
     #[test]
     fn the_plugin_is_linked_and_a_foreign_loopback_stays() {
@@ -87,6 +88,8 @@ mod tests {
             mtu: 1450,
             state_dir: "/run/skep/cni".into(),
             pin_dir: "/sys/fs/bpf/skep".into(),
+            capabilities: Capabilities { port_mappings: true },
+            runtime_config: RuntimeConfig::default(),
             prev_result: None,
             valid_attachments: None,
             attachments: None,

@@ -15,7 +15,7 @@ use skep_bpf::Timeouts;
 use tokio_util::sync::CancellationToken;
 
 use crate::attachments::Attachments;
-use crate::cni::{Conf, PLUGIN_NAMES};
+use crate::cni::{Capabilities, Conf, PLUGIN_NAMES, RuntimeConfig};
 use crate::config::Config;
 use crate::host::{Host, OVERLAY_BYTES};
 use crate::topology::{self, LocalNode, RemoteNode, Topology};
@@ -141,6 +141,8 @@ impl Agent {
             mtu: self.host.uplink().device.mtu - room,
             state_dir: self.config.attachments_dir.clone(),
             pin_dir: self.config.host.pin_dir.clone(),
+            capabilities: Capabilities { port_mappings: true },
+            runtime_config: RuntimeConfig::default(),
             prev_result: None,
             valid_attachments: None,
             attachments: None,

@@ -12,6 +12,7 @@ pub mod desired;
 pub mod endpoint;
 pub mod frontend;
 pub mod health;
+pub mod host_ports;
 pub mod local_node;
 pub mod maglev;
 pub mod names;

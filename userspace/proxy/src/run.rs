@@ -1,8 +1,8 @@
 //! The proxy's edge: watches the API, lets the pure middle work out what changed, writes it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use futures::stream::BoxStream;
@@ -12,14 +12,16 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use skep_bpf::Datapath;
-use skep_network::attachments::Attachments;
+use skep_network::attachments::{Attachment, Attachments};
 use skep_network::sockets;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend_ids::BackendRow;
 use crate::config::Config;
 use crate::desired::{self, Desired};
+use crate::frontend::PortTables;
 use crate::health::{self, Health, HealthChecks};
+use crate::host_ports;
 use crate::local_node::{LocalNode, ZONE_LABEL};
 use crate::names::Names;
 use crate::plan::Planner;
@@ -30,6 +32,8 @@ use crate::service::{PROXY_NAME_LABEL, ServiceName};
 const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
 /// How often gone backends are looked at and the node's addresses read.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// How often the plugin's file is looked at for pods with host ports.
+const HOST_PORTS: Duration = Duration::from_millis(250);
 /// Events that are taken in before the tables are written.
 const BATCH: usize = 1024;
 
@@ -58,6 +62,7 @@ pub async fn run(
     let mut proxy = Proxy::new(config.clone(), datapath, health.clone())?;
     let mut events = events(&client, &config.node_name).ready_chunks(BATCH);
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+    let mut host_ports = tokio::time::interval(HOST_PORTS);
     let work = async {
         loop {
             tokio::select! {
@@ -66,6 +71,11 @@ pub async fn run(
                     chunk.into_iter().for_each(|event| proxy.take(event));
                 }
                 _ = housekeeping.tick() => proxy.keep_house(),
+                _ = host_ports.tick() => {
+                    if !proxy.read_host_ports() {
+                        continue;
+                    }
+                }
             }
             proxy.write().await;
         }
@@ -123,6 +133,10 @@ struct Proxy {
     settled: bool,
     names_dirty: bool,
     must_reread: bool,
+    /// When the plugin's file was changed, as of its last reading.
+    attachments_read: Option<SystemTime>,
+    host_ports: BTreeMap<ServiceName, Vec<PortTables>>,
+    changed_host_ports: BTreeSet<ServiceName>,
 }
 
 impl Proxy {
@@ -146,8 +160,13 @@ impl Proxy {
             settled: false,
             names_dirty: false,
             must_reread: false,
+            attachments_read: None,
+            host_ports: BTreeMap::new(),
+            changed_host_ports: BTreeSet::new(),
         };
         proxy.read_addresses();
+        // Rows of host ports that are there already must not look superfluous.
+        proxy.read_host_ports();
         Ok(proxy)
     }
 
@@ -216,8 +235,13 @@ impl Proxy {
         }
         let now = Instant::now();
         let changed = self.desired.take_changed();
-        let any = !changed.is_empty();
+        let host_ports = std::mem::take(&mut self.changed_host_ports);
+        let any = !changed.is_empty() || !host_ports.is_empty();
         for (name, ports) in changed {
+            self.planner.set_service(&name, ports, now);
+        }
+        for name in host_ports {
+            let ports = self.host_ports.get(&name).cloned().unwrap_or_default();
             self.planner.set_service(&name, ports, now);
         }
         if !self.settled {
@@ -292,6 +316,31 @@ impl Proxy {
         }
     }
 
+    /// Reads the plugin's file if it was changed; whether any host port was.
+    fn read_host_ports(&mut self) -> bool {
+        let dir = self.config.run_dir.join("cni");
+        let changed = Attachments::changed(&dir);
+        if changed == self.attachments_read {
+            return false;
+        }
+        match Attachments::peek(&dir) {
+            Ok(attachments) => self.set_host_ports(&attachments),
+            Err(error) => tracing::warn!(%error, "cannot read the pods' host ports"),
+        }
+        self.attachments_read = changed;
+        !self.changed_host_ports.is_empty()
+    }
+
+    fn set_host_ports(&mut self, attachments: &[Attachment]) {
+        let with_ports = attachments.iter().filter(|a| !a.port_mappings.is_empty());
+        let wanted: BTreeMap<_, _> =
+            with_ports.map(|a| (host_ports::name(a), host_ports::tables(a, &self.node))).collect();
+        let names = wanted.keys().chain(self.host_ports.keys());
+        let differs = |name: &&ServiceName| wanted.get(*name) != self.host_ports.get(*name);
+        self.changed_host_ports.extend(names.filter(differs).cloned());
+        self.host_ports = wanted;
+    }
+
     /// After a failed write nobody knows what the tables hold: starts from what they say.
     fn reread(&mut self) {
         let tables = self.datapath.tables();
@@ -299,6 +348,7 @@ impl Proxy {
             Ok(snapshot) => {
                 self.planner = Planner::new(rows::capacity(tables), snapshot);
                 self.desired.touch_all();
+                self.changed_host_ports.extend(self.host_ports.keys().cloned());
                 self.settled = false;
             }
             Err(error) => tracing::error!(%error, "cannot read the tables"),
@@ -309,8 +359,12 @@ impl Proxy {
         match rows::host_addresses(self.datapath.tables()) {
             Ok(addresses) => {
                 let served = |address: &_| self.config.serves_node_ports_on(*address);
-                self.node.addresses = addresses.into_iter().filter(served).collect();
-                self.desired.set_node(self.node.clone());
+                let addresses: Vec<_> = addresses.into_iter().filter(served).collect();
+                if addresses != self.node.addresses {
+                    self.node.addresses = addresses;
+                    self.desired.set_node(self.node.clone());
+                    self.attachments_read = None;
+                }
             }
             Err(error) => tracing::error!(%error, "cannot read the node's addresses"),
         }

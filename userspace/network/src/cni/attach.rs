@@ -36,6 +36,7 @@ pub(super) fn add(request: &Request) -> Result<Value, CniError> {
         namespace: Some(sandbox.clone()),
         mac: None,
         addresses: attachments.allocate(&conf.pod_ranges)?,
+        port_mappings: conf.runtime_config.port_mappings.clone(),
         pod: request.pod.clone(),
     };
     // Remembered before it exists, so that whatever happens next can be found and removed.
@@ -79,6 +80,7 @@ pub(super) fn delete(request: &Request) -> Result<(), CniError> {
         namespace: None,
         mac: None,
         addresses: Vec::new(),
+        port_mappings: Vec::new(),
         pod: None,
     };
     let attachment = attachments.get(id).cloned().unwrap_or(unknown);

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::response::{CniError, Version};
-use crate::attachments::AttachmentId;
+use crate::attachments::{AttachmentId, PortMapping};
 
 /// An operation of the specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,12 @@ pub struct Conf {
     /// Where tables and programs are pinned.
     #[serde(default)]
     pub pin_dir: PathBuf,
+    /// What the runtime may add for each pod.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+    /// What it added for this one.
+    #[serde(default, skip_serializing_if = "RuntimeConfig::is_empty")]
+    pub runtime_config: RuntimeConfig,
     /// What ADD answered, for CHECK.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prev_result: Option<PrevResult>,
@@ -112,6 +118,30 @@ impl Conf {
             return Err(invalid("pinDir"));
         }
         Ok(())
+    }
+}
+
+/// What the runtime may tell for each pod.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capabilities {
+    /// Ports of the node that lead to the pod.
+    #[serde(default)]
+    pub port_mappings: bool,
+}
+
+/// What the runtime told for one pod.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeConfig {
+    /// Ports of the node that lead to the pod.
+    #[serde(default)]
+    pub port_mappings: Vec<PortMapping>,
+}
+
+impl RuntimeConfig {
+    fn is_empty(&self) -> bool {
+        self.port_mappings.is_empty()
     }
 }
 
