@@ -11,6 +11,7 @@ use crate::cgroup::Cgroups;
 use crate::config::Config;
 use crate::dns;
 use crate::events::Recorder;
+use crate::eviction::Pressure;
 use crate::identity::PodId;
 use crate::images::Images;
 use crate::machine::Machine;
@@ -34,6 +35,8 @@ pub(crate) struct Kubelet {
     pub(crate) images: Images,
     pub(crate) events: Recorder,
     pub(crate) services: Store<Service>,
+    /// What the node is short of, as last seen.
+    pub(crate) pressure: parking_lot::RwLock<Pressure>,
 }
 
 impl Kubelet {
@@ -45,6 +48,7 @@ impl Kubelet {
     /// Where volumes get their content.
     pub(crate) fn sources(&self) -> Sources<'_> {
         Sources {
+            client: &self.client,
             objects: &self.objects,
             tokens: &self.tokens,
             node_name: &self.config.node_name,

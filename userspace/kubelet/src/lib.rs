@@ -15,6 +15,7 @@ mod cgroup;
 mod config;
 mod dns;
 mod events;
+mod eviction;
 mod expand;
 mod garbage;
 mod hook;
@@ -42,6 +43,7 @@ mod spec;
 mod start;
 mod status;
 mod tokens;
+mod trust_bundles;
 mod volume;
 mod worker;
 

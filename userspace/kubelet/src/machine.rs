@@ -64,9 +64,26 @@ impl Machine {
 }
 
 fn memory_total(meminfo: &str) -> i64 {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<i64>().ok());
-    kib.unwrap_or(0) * 1024
+    memory_field(meminfo, "MemTotal:").unwrap_or(0)
+}
+
+/// A line of /proc/meminfo, in bytes.
+fn memory_field(meminfo: &str, name: &str) -> Option<i64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: i64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Memory that could be given to somebody now.
+pub(crate) fn available_memory_bytes() -> i64 {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    memory_field(&meminfo, "MemAvailable:").unwrap_or(i64::MAX)
+}
+
+/// Free space of the file system that holds `root`, of a hundred.
+pub(crate) fn free_disk_percent(root: &Path) -> u64 {
+    nix::sys::statvfs::statvfs(root)
+        .map_or(100, |stat| stat.blocks_available() * 100 / stat.blocks().max(1))
 }
 
 fn disk_total(root: &Path) -> i64 {

@@ -11,7 +11,7 @@ use kube::Api;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use skep_cri::v1::{Container, PodSandbox};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +49,12 @@ struct Pods {
 }
 
 /// Runs until the kubelet stops. Workers end with it; containers do not.
-pub(crate) async fn run(kubelet: Arc<Kubelet>, known: Known, shutdown: CancellationToken) {
+pub(crate) async fn run(
+    kubelet: Arc<Kubelet>,
+    known: Known,
+    mut doomed: mpsc::Receiver<(String, Doom)>,
+    shutdown: CancellationToken,
+) {
     let api: Api<Pod> = Api::all(kubelet.client.clone());
     let selector = format!("spec.nodeName={}", kubelet.config.node_name);
     let stream = watcher(api, watcher::Config::default().fields(&selector)).default_backoff();
@@ -75,6 +80,7 @@ pub(crate) async fn run(kubelet: Arc<Kubelet>, known: Known, shutdown: Cancellat
                 Some(Err(error)) => tracing::warn!(%error, "cannot watch this node's pods"),
                 None => return,
             },
+            Some((uid, doom)) = doomed.recv() => pods.doom(&uid, doom),
             _ = look.tick() => pods.look().await,
             _ = collect.tick(), if pods.synced => pods.collect().await,
         }
@@ -110,10 +116,10 @@ impl Pods {
         let pod = Arc::new(pod);
         self.known.write().insert(id.uid.clone(), pod.clone());
         if let Some(handle) = self.workers.get(&id.uid) {
-            handle.words.send_replace(Word { pod, gone: false });
+            handle.words.send_modify(|word| word.pod = pod);
             return;
         }
-        let (words, receiver) = watch::channel(Word { pod: pod.clone(), gone: false });
+        let (words, receiver) = watch::channel(Word { pod: pod.clone(), gone: false, doom: None });
         let wake = Arc::new(Notify::new());
         let uid = id.uid.clone();
         let doom = self.refuse(&id, &pod);
@@ -145,6 +151,13 @@ impl Pods {
         self.known.write().remove(uid);
         if let Some(handle) = self.workers.get(uid) {
             handle.words.send_modify(|word| word.gone = true);
+        }
+    }
+
+    /// Ends a pod for the node's sake.
+    fn doom(&mut self, uid: &str, doom: Doom) {
+        if let Some(handle) = self.workers.get(uid) {
+            handle.words.send_modify(|word| word.doom = Some(doom));
         }
     }
 

@@ -19,7 +19,7 @@ use crate::kubelet::Kubelet;
 use crate::machine::Machine;
 use crate::objects::Objects;
 use crate::tokens::Tokens;
-use crate::{logs, node, pods, server};
+use crate::{eviction, logs, node, pods, server};
 
 /// How long containers wait for the list of services.
 const SERVICES: std::time::Duration = std::time::Duration::from_secs(10);
@@ -60,6 +60,7 @@ pub async fn run(
         images: Images::default(),
         events: Recorder::start(client.clone(), config.node_name.clone(), shutdown.clone()),
         services,
+        pressure: parking_lot::RwLock::default(),
         config,
         client,
         runtime,
@@ -77,7 +78,9 @@ pub async fn run(
     let known = Arc::new(parking_lot::RwLock::new(HashMap::new()));
     tokio::spawn(logs::rotate::run(kubelet.clone(), shutdown.clone()));
     let node = tokio::spawn(node::run(kubelet.clone(), shutdown.clone()));
-    let pods = tokio::spawn(pods::run(kubelet.clone(), known.clone(), shutdown.clone()));
+    let (victims, doomed) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(eviction::run(kubelet.clone(), known.clone(), victims, shutdown.clone()));
+    let pods = tokio::spawn(pods::run(kubelet.clone(), known.clone(), doomed, shutdown.clone()));
     // A server that cannot listen ends the kubelet; whatever ends it ends the rest as well.
     let served = server::run(kubelet, known, shutdown.clone()).await;
     shutdown.cancel();

@@ -36,6 +36,8 @@ pub(crate) struct Word {
     pub(crate) pod: Arc<Pod>,
     /// The API server has it no more.
     pub(crate) gone: bool,
+    /// The node must end it.
+    pub(crate) doom: Option<Doom>,
 }
 
 /// What came of a job.
@@ -161,6 +163,9 @@ impl Worker {
     /// Takes the pod as the API server has it, unless what is known is newer.
     fn hear(&mut self, word: Word) {
         self.memory.gone |= word.gone;
+        if self.memory.doom.is_none() {
+            self.memory.doom = word.doom;
+        }
         if word.gone || version(&word.pod) < version(&self.pod) {
             return;
         }

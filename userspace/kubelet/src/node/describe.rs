@@ -14,6 +14,7 @@ use skep_cri::v1::{Image, VersionResponse};
 
 use super::readiness::Readiness;
 use crate::config::Config;
+use crate::eviction::Pressure;
 use crate::kubelet::Kubelet;
 use crate::status::whole_seconds;
 
@@ -97,7 +98,7 @@ pub(super) fn status(
             machine.allocatable_memory_bytes(),
             machine.allocatable_disk_bytes(),
         )),
-        conditions: Some(conditions(readiness, old)),
+        conditions: Some(conditions(readiness, *kubelet.pressure.read(), old)),
         addresses: Some(
             addresses.map(|(kind, address)| NodeAddress { type_: kind.into(), address }).collect(),
         ),
@@ -123,19 +124,28 @@ pub(super) fn status(
     }
 }
 
-fn conditions(readiness: &Readiness, old: Option<&NodeStatus>) -> Vec<NodeCondition> {
+fn conditions(
+    readiness: &Readiness,
+    pressure: Pressure,
+    old: Option<&NodeStatus>,
+) -> Vec<NodeCondition> {
     let (ready, reason, message) = match readiness {
         Ok(()) => ("True", "KubeletReady", "kubelet is posting ready status".to_owned()),
         Err(problem) => ("False", "KubeletNotReady", problem.clone()),
     };
+    let (memory, memory_reason, memory_message) = match pressure.memory {
+        true => {
+            ("True", "KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
+        }
+        false => ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    };
+    let (disk, disk_reason, disk_message) = match pressure.disk {
+        true => ("True", "KubeletHasDiskPressure", "kubelet has disk pressure"),
+        false => ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    };
     let list = [
-        (
-            "MemoryPressure",
-            "False",
-            "KubeletHasSufficientMemory",
-            "kubelet has sufficient memory available",
-        ),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("MemoryPressure", memory, memory_reason, memory_message),
+        ("DiskPressure", disk, disk_reason, disk_message),
         ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ("Ready", ready, reason, &message),
     ];
@@ -244,14 +254,16 @@ mod tests {
 
     #[test]
     fn time_alone_is_no_change() {
-        let old =
-            NodeStatus { conditions: Some(conditions(&Ok(()), None)), ..NodeStatus::default() };
+        let old = NodeStatus {
+            conditions: Some(conditions(&Ok(()), Pressure::default(), None)),
+            ..NodeStatus::default()
+        };
         let mut new = old.clone();
         for condition in new.conditions.iter_mut().flatten() {
             condition.last_heartbeat_time = Some(Time(Timestamp::UNIX_EPOCH));
         }
         assert_eq!(patch(Some(&old), &new), None);
-        new.conditions = Some(conditions(&Err("down".into()), Some(&old)));
+        new.conditions = Some(conditions(&Err("down".into()), Pressure::default(), Some(&old)));
         let changed = patch(Some(&old), &new).unwrap();
         assert!(changed["conditions"].to_string().contains("KubeletNotReady"));
     }

@@ -21,6 +21,10 @@ const PIECES: usize = 16;
 /// How often a followed container is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The end of a log comes on its own: upstream's API server, when it carries logs in a WebSocket,
+/// drops bytes that it reads together with the end.
+const BEFORE_END: Duration = Duration::from_millis(20);
+
 impl Server {
     pub(super) async fn logs(
         &self,
@@ -68,6 +72,9 @@ impl Server {
                 // The reader may have gone.
                 let _ = pieces.send(message.into()).await;
             }
+            // The stream ends when the sender goes.
+            tokio::time::sleep(BEFORE_END).await;
+            drop(pieces);
         });
         let stream = futures::stream::unfold(receiver, async |mut receiver| {
             receiver.recv().await.map(|piece| (Ok(piece), receiver))

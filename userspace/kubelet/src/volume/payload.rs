@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, ProjectedVolumeSource, Secret,
-    ServiceAccountTokenProjection, Volume,
+    ClusterTrustBundleProjection, ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod,
+    ProjectedVolumeSource, Secret, ServiceAccountTokenProjection, Volume,
 };
 
 use super::atomic::{File, Files};
@@ -17,6 +17,8 @@ pub(crate) struct Fetched {
     pub(crate) secrets: BTreeMap<String, Option<Secret>>,
     /// Tokens by audience and lifetime.
     pub(crate) tokens: BTreeMap<(Option<String>, Option<i64>), String>,
+    /// Trust bundles by the path that they are shown at.
+    pub(crate) trust_bundles: BTreeMap<String, Vec<u8>>,
 }
 
 /// What must be fetched for a volume.
@@ -25,6 +27,7 @@ pub(crate) struct Needs {
     pub(crate) config_maps: Vec<String>,
     pub(crate) secrets: Vec<String>,
     pub(crate) tokens: Vec<ServiceAccountTokenProjection>,
+    pub(crate) trust_bundles: Vec<ClusterTrustBundleProjection>,
 }
 
 /// The objects behind a volume.
@@ -37,6 +40,7 @@ pub(crate) fn needs(volume: &Volume) -> Needs {
         needs.config_maps.extend(source.config_map.as_ref().map(|source| source.name.clone()));
         needs.secrets.extend(source.secret.as_ref().map(|source| source.name.clone()));
         needs.tokens.extend(source.service_account_token.clone());
+        needs.trust_bundles.extend(source.cluster_trust_bundle.clone());
     }
     needs
 }
@@ -107,6 +111,15 @@ impl Show<'_> {
             }
             if let Some(fields) = &source.downward_api {
                 self.fields(fields.items.as_deref().unwrap_or_default(), mode, files)?;
+            }
+            if let Some(bundle) = &source.cluster_trust_bundle {
+                let data = self.fetched.trust_bundles.get(&bundle.path).cloned();
+                let data = data.ok_or("the trust bundle was not fetched")?;
+                let file = File { data, mode: bits(mode), owner: (None, None) };
+                files.insert(bundle.path.clone(), file);
+            }
+            if source.pod_certificate.is_some() {
+                return Err("pod certificates are not offered by this node".into());
             }
             if let Some(token) = &source.service_account_token {
                 let key = (token.audience.clone(), token.expiration_seconds);
@@ -235,6 +248,7 @@ mod tests {
             config_maps: BTreeMap::from([("cm".into(), Some(map))]),
             secrets: BTreeMap::from([("sec".into(), Some(secret))]),
             tokens: BTreeMap::from([((None, Some(3607)), "token".into())]),
+            trust_bundles: BTreeMap::new(),
         };
         files(&pod, &volume, &fetched, "n1", NODE, reader)
     }

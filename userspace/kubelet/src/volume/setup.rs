@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
+use kube::Client;
 use nix::mount::{MsFlags, mount};
 
 use super::payload::{self, Fetched, Reader};
@@ -15,10 +16,12 @@ use crate::objects::Objects;
 use crate::quantity;
 use crate::spec::fields::NodeAmounts;
 use crate::tokens::Tokens;
+use crate::trust_bundles;
 
 /// Where volumes draw their content from.
 #[derive(Clone, Copy)]
 pub(crate) struct Sources<'a> {
+    pub(crate) client: &'a Client,
     pub(crate) objects: &'a Objects,
     pub(crate) tokens: &'a Tokens,
     pub(crate) node_name: &'a str,
@@ -129,6 +132,11 @@ async fn fetch(
     for wish in needs.tokens {
         let token = sources.tokens.token(pod, id, &wish).await.map_err(failed)?;
         fetched.tokens.insert((wish.audience, wish.expiration_seconds), token);
+    }
+    for wish in needs.trust_bundles {
+        let bundle =
+            trust_bundles::fetch(sources.client, &wish).await.map_err(VolumeError::Source)?;
+        fetched.trust_bundles.insert(wish.path, bundle);
     }
     Ok(fetched)
 }
