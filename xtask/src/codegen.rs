@@ -2,6 +2,7 @@
 //! modules come from the Go module proxy through the `go` client; nothing else is read, and what is
 //! written depends on their version alone.
 
+mod corpus;
 mod descriptions;
 mod discovery;
 mod gosource;
@@ -17,7 +18,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::upstream;
 
-/// Writes the tables below control-plane/api/src/generated, or with `check` compares them with what is
+/// Writes the tables of control-plane/api, and what its tests read, or with `check` compares them with what is
 /// there and fails on a difference.
 pub(crate) fn run(check: bool) -> Result<()> {
     let release = format!("v{}", upstream::VERSION);
@@ -26,12 +27,13 @@ pub(crate) fn run(check: bool) -> Result<()> {
     let source = gosource::Source::read(&modules, &openapi)?;
     let types = types::collect(&source, &openapi)?;
     let tables = [
-        ("types.tsv", types::render(&release, &types).into_bytes()),
-        ("resources.tsv", discovery::render(&release, &modules.kubernetes)?.into_bytes()),
-        ("descriptions.gz", descriptions::compress(&openapi, &types)?),
+        ("src/generated/types.tsv", types::render(&release, &types).into_bytes()),
+        ("src/generated/resources.tsv", discovery::render(&release, &modules.kubernetes)?.into_bytes()),
+        ("src/generated/descriptions.gz", descriptions::compress(&openapi, &types)?),
+        ("tests/every_field.gz", corpus::compress(&modules.api, &types)?),
     ];
     let folder = folder();
-    fs::create_dir_all(&folder)?;
+    fs::create_dir_all(folder.join("src/generated"))?;
     for (name, content) in tables {
         let path = folder.join(name);
         if !check {
@@ -44,7 +46,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../control-plane/api/src/generated")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../control-plane/api")
 }
 
 /// Compressed tables are compared by what they hold: another compressor may pack them differently.

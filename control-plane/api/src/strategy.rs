@@ -25,6 +25,9 @@ pub fn prepare_create(gvk: &GroupVersionKind, object: &mut Object, now: Timestam
     for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"] {
         metadata.remove(field);
     }
+    if is_cluster_wide(gvk) {
+        metadata.remove("namespace");
+    }
     if has_generation(gvk) {
         metadata.insert("generation".to_owned(), 1.into());
     }
@@ -63,6 +66,9 @@ pub fn prepare_update(
         Some(_) => {}
     }
     keep_metadata(object, old);
+    if is_cluster_wide(gvk) {
+        child(object, "metadata").remove("namespace");
+    }
 }
 
 fn update_main(gvk: &GroupVersionKind, object: &mut Object, old: &Object) {
@@ -149,6 +155,10 @@ fn has_generation(gvk: &GroupVersionKind) -> bool {
 fn resets_status(gvk: &GroupVersionKind) -> bool {
     resource(gvk).is_some_and(|resource| resource.subresource("status").is_some())
         && !matches!(gvk.kind.as_ref(), "Node" | "CSINode")
+}
+
+fn is_cluster_wide(gvk: &GroupVersionKind) -> bool {
+    resource(gvk).is_some_and(|resource| !resource.namespaced)
 }
 
 fn resource(gvk: &GroupVersionKind) -> Option<&'static Resource> {

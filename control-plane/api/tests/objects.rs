@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use skep_api::codec::{self, Decoded, FieldValidation, Media, storage};
 use skep_api::names::GroupVersionKind;
-use skep_api::{Object, defaults, strategy};
+use skep_api::{Object, builtin, defaults, strategy, validate};
 
 struct Case {
     name: String,
@@ -117,6 +117,19 @@ fn differ(path: &str, ours: &Value, theirs: &Value, differences: &mut Vec<String
         }
         _ if ours == theirs => {}
         _ => differences.push(format!("{path}: ours {ours}, upstream's {theirs}")),
+    }
+}
+
+#[test]
+fn what_upstream_takes_is_valid() {
+    for case in cases() {
+        let Decoded { gvk, mut object, .. } =
+            decode(case.input.as_bytes(), Media::Json, &case.name);
+        defaults::apply(&gvk, &mut object);
+        if builtin().resource_of_kind(&gvk).is_some_and(|resource| resource.namespaced) {
+            object["metadata"]["namespace"] = "default".into();
+        }
+        assert_eq!(validate::create(&gvk, &object), [], "{}", case.name);
     }
 }
 

@@ -19,6 +19,13 @@ pub(super) struct Type {
     pub(super) fields: Vec<Field>,
 }
 
+impl Type {
+    /// Whether it is this kind: `group/version/Kind`.
+    pub(super) fn is_kind(&self, name: &str) -> bool {
+        self.kind.as_deref() == Some(name)
+    }
+}
+
 /// One field of the table.
 pub(super) struct Field {
     pub(super) name: String,

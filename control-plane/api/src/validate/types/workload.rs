@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 
 use crate::selector::LabelSelector;
-use crate::status::FieldError;
+use crate::status::{FieldError, FieldErrorKind};
 use crate::validate::path::Path;
 
-use super::text;
+use super::{items, text};
 
 pub(super) fn deployment_spec(
     spec: &Map<String, Value>,
@@ -30,6 +30,13 @@ pub(super) fn stateful_set_spec(
     errors: &mut Vec<FieldError>,
 ) {
     workload(spec, "statefulset", path, errors);
+    // What a container may mount also comes from the claims.
+    let claims: Vec<&Value> =
+        items(spec, "volumeClaimTemplates").map(|claim| &claim["metadata"]["name"]).collect();
+    errors.retain(|error| {
+        error.kind != FieldErrorKind::NotFound
+            || !error.value.as_ref().is_some_and(|name| claims.contains(&name))
+    });
 }
 
 /// The selector is there, selects the template, and the template's pods never end.
