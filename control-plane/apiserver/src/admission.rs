@@ -8,6 +8,7 @@ mod escalation;
 mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
+mod runtime_class;
 mod service_account;
 mod taint_nodes;
 
@@ -56,7 +57,8 @@ pub(crate) async fn mutate(write: &mut Write<'_>) -> Result<(), Status> {
     taint_nodes::complete(write);
     service_account::complete(write).await?;
     default_tolerations::complete(write);
-    priority::complete(write).await
+    priority::complete(write).await?;
+    runtime_class::complete(write).await
 }
 
 /// Refuses what must not be written.
