@@ -96,6 +96,9 @@ pub struct Flags {
     /// How many stateful sets are worked on at a time
     #[arg(long, default_value_t = 5, value_name = "COUNT")]
     pub concurrent_statefulset_syncs: usize,
+    /// How many cron jobs are worked on at a time
+    #[arg(long, default_value_t = 5, value_name = "COUNT")]
+    pub concurrent_cron_job_syncs: usize,
     /// How many replica sets are worked on at a time
     #[arg(long, default_value_t = 5, value_name = "COUNT")]
     pub concurrent_replicaset_syncs: usize,

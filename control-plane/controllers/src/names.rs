@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::certificates::{approve, clean, sign};
 use crate::{
-    bootstrap_token, cluster_role, daemon_set, deployment, endpoint_slice, endpoints, garbage, job,
-    job_ttl, namespace, node_ipam, node_lifecycle, pod_gc, replica_set, root_ca, service_account,
-    stateful_set, taint_eviction,
+    bootstrap_token, cluster_role, cron_job, daemon_set, deployment, disruption, endpoint_slice,
+    endpoints, garbage, job, job_ttl, namespace, node_ipam, node_lifecycle, pod_gc, replica_set,
+    root_ca, service_account, stateful_set, taint_eviction,
 };
 
 /// Every controller there is. All of them are on by default.
@@ -15,8 +15,10 @@ pub(crate) const ALL: &[&str] = &[
     bootstrap_token::NAME,
     clean::NAME,
     cluster_role::NAME,
+    cron_job::NAME,
     daemon_set::NAME,
     deployment::NAME,
+    disruption::NAME,
     endpoint_slice::NAME,
     endpoints::NAME,
     garbage::NAME,

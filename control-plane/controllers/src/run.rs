@@ -9,9 +9,9 @@ use crate::certificates::{approve, clean, sign};
 use crate::config::Config;
 use crate::runtime::{Context, Objects};
 use crate::{
-    bootstrap_token, cluster_role, daemon_set, deployment, endpoint_slice, endpoints, garbage, job,
-    job_ttl, leader, namespace, node_ipam, node_lifecycle, pod_gc, replica_set, root_ca,
-    service_account, stateful_set, taint_eviction,
+    bootstrap_token, cluster_role, cron_job, daemon_set, deployment, disruption, endpoint_slice,
+    endpoints, garbage, job, job_ttl, leader, namespace, node_ipam, node_lifecycle, pod_gc,
+    replica_set, root_ca, service_account, stateful_set, taint_eviction,
 };
 
 /// Runs the controllers until `shutdown`, or until the lease is lost.
@@ -106,6 +106,12 @@ fn set_up(config: Config, context: &mut Context) -> anyhow::Result<()> {
     }
     if on(stateful_set::NAME) {
         stateful_set::set_up(context, objects.clone(), flags.concurrent_statefulset_syncs);
+    }
+    if on(cron_job::NAME) {
+        cron_job::set_up(context, objects.clone(), flags.concurrent_cron_job_syncs);
+    }
+    if on(disruption::NAME) {
+        disruption::set_up(context, objects.clone());
     }
     if on(job_ttl::NAME) {
         job_ttl::set_up(context, objects.clone());
