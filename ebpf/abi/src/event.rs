@@ -1,6 +1,7 @@
 //! Table `events` (ring buffer): what is worth telling at once.
 
-/// One event. Those that find the ring full are counted as lost and gone.
+/// One event. Those that find the ring full are gone, and counted under
+/// [`crate::Reason::EventLost`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Event {
@@ -44,7 +45,7 @@ pub struct Event {
 pub mod event_kind {
     /// A packet was dropped or rejected.
     pub const DROP: u8 = 1;
-    /// A connection was opened.
+    /// A connection to a Service was opened.
     pub const FLOW: u8 = 2;
 }
 

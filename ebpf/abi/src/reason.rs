@@ -66,6 +66,8 @@ numbered! {
         NoNodeAddress = 17, "no-node-address";
         /// Table `config` is empty: the agent has not written it yet; passed.
         NotConfigured = 18, "not-configured";
+        /// An event found no room in the ring: lost; the packet went its way.
+        EventLost = 19, "event-lost";
     }
 }
 

@@ -175,6 +175,7 @@ pub(crate) fn open_service<F: Net, T: Tables<F>>(
     if let Err(reason) = opened {
         return Verdict::drop(reason);
     }
+    tables.report_opened(headers, service.id, id, at);
     if from_pod {
         let both = endpoint_translated::FROM | endpoint_translated::TO;
         tables.mark_translated(&headers.src, both);

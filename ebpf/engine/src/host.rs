@@ -1,5 +1,6 @@
 //! Tables in ordinary memory, with the kernel's semantics: bounded, and copies of whole values.
 
+use core::net::IpAddr;
 use std::{boxed::Box, cell::RefCell, collections::HashMap, vec::Vec};
 
 use skep_abi::{
@@ -7,13 +8,26 @@ use skep_abi::{
     Service, ServiceKey, SocketKey, SocketPeer,
 };
 
-use crate::{FlowTable, Seen, Tables};
+use skep_packet::Headers;
+
+use crate::{FlowTable, Ingress, Seen, Tables};
 
 /// A small map that compares keys: keys of skep-abi have no hash, and tests have few entries.
 type Map<K, V> = RefCell<Vec<(K, V)>>;
 
 /// Entries of a table of flows.
 type Entries<F> = Vec<(FlowKey<F>, Flow<F>)>;
+
+/// A connection to a Service, as it was reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Address and port of the client.
+    pub client: (IpAddr, u16),
+    /// The Service.
+    pub service: u32,
+    /// The chosen backend.
+    pub backend: u32,
+}
 
 /// The tables of one family on the host.
 #[derive(Debug)]
@@ -32,6 +46,8 @@ pub struct HostTables<F: Family> {
     pub now_ticks: u64,
     /// Entries that each table of flows has room for.
     pub flow_capacity: usize,
+    /// What was reported.
+    pub opened: RefCell<Vec<Opened>>,
     services: Map<ServiceKey<F>, Service>,
     sources: Map<AffinityKey<F>, AffinityValue>,
     endpoints: Map<F::Addr, Endpoint>,
@@ -50,6 +66,7 @@ impl<F: Family> HostTables<F> {
             nodes: Vec::new(),
             now_ticks: 1,
             flow_capacity: 1024,
+            opened: RefCell::default(),
             services: RefCell::default(),
             sources: RefCell::default(),
             endpoints: RefCell::default(),
@@ -206,6 +223,11 @@ impl<F: Family> Tables<F> for HostTables<F> {
 
     fn note_socket(&self, key: &SocketKey<F>, peer: &SocketPeer<F>) {
         put(&self.sockets, *key, *peer);
+    }
+
+    fn report_opened(&self, headers: &Headers<F>, service: u32, backend: u32, _at: Ingress) {
+        let client = (F::addr_to_ip(headers.src), u16::from_be(headers.sport_be));
+        self.opened.borrow_mut().push(Opened { client, service, backend });
     }
 
     fn now_ticks(&self) -> u64 {

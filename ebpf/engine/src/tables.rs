@@ -6,6 +6,9 @@ use skep_abi::{
     AffinityKey, AffinityValue, Backend, Config, Endpoint, Family, Flow, FlowKey, Node, Peer,
     Service, ServiceKey, SocketKey, SocketPeer,
 };
+use skep_packet::Headers;
+
+use crate::Ingress;
 
 /// Which table of flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +76,9 @@ pub trait Tables<F: Family> {
     fn socket(&self, key: &SocketKey<F>) -> Option<Self::Ref<SocketPeer<F>>>;
     /// Notes what a socket believes to talk to. An LRU table: never full.
     fn note_socket(&self, key: &SocketKey<F>, peer: &SocketPeer<F>);
+
+    /// Reports that a packet opened a connection to a Service.
+    fn report_opened(&self, headers: &Headers<F>, service: u32, backend: u32, at: Ingress);
 
     /// The clock, in ticks.
     fn now_ticks(&self) -> u64;

@@ -12,6 +12,7 @@ use skep_packet::{Packet as _, parse, reject};
 
 use crate::{
     count::count,
+    report,
     skb::Skb,
     tables::{KernelTables, config, peer},
 };
@@ -94,6 +95,8 @@ pub(crate) use in_turn;
 pub trait Send: Net {
     /// The peer's address between the nodes as a next hop.
     fn next_hop(peer: &Peer) -> bpf_redir_neigh;
+    /// Reports a packet that is dropped or rejected.
+    fn report(skb: &Skb, reason: u32, at: Ingress);
 }
 
 impl Send for V4 {
@@ -104,6 +107,11 @@ impl Send for V4 {
             __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: [peer.addr4[0], 0, 0, 0] },
         }
     }
+
+    #[inline(always)]
+    fn report(skb: &Skb, reason: u32, at: Ingress) {
+        report4(skb.context(), reason, at.hook as u32);
+    }
 }
 
 impl Send for V6 {
@@ -113,6 +121,11 @@ impl Send for V6 {
             nh_family: AF_INET6,
             __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: peer.addr6 },
         }
+    }
+
+    #[inline(always)]
+    fn report(skb: &Skb, reason: u32, at: Ingress) {
+        report6(skb.context(), reason, at.hook as u32);
     }
 }
 
@@ -155,6 +168,29 @@ where
     unsafe { bpf_redirect((*context).ifindex, 0) as i32 }
 }
 
+/// Reports that an IPv4 packet is dropped or rejected; always 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn report4(context: *mut __sk_buff, reason: u32, hook: u32) -> i32 {
+    report_dropped::<V4>(context, reason, hook)
+}
+
+/// Reports that an IPv6 packet is dropped or rejected; always 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn report6(context: *mut __sk_buff, reason: u32, hook: u32) -> i32 {
+    report_dropped::<V6>(context, reason, hook)
+}
+
+#[inline(always)]
+fn report_dropped<F: Net>(context: *mut __sk_buff, reason: u32, hook: u32) -> i32 {
+    let skb = Skb::new(context);
+    if let Some(hook) = Hook::from_number(hook as u8) {
+        report::dropped::<F>(&skb, reason, skb.at(hook));
+    }
+    0
+}
+
 /// Carries out a verdict and counts it.
 #[inline(always)]
 pub fn act<F: Send>(skb: &Skb, verdict: Verdict, at: Ingress) -> i32
@@ -169,8 +205,14 @@ where
         Action::Open => return OPEN,
         Action::Route => return ROUTE,
         Action::Pass => NEXT,
-        Action::Drop => SHOT,
-        Action::Reject => REJECT,
+        Action::Drop => {
+            F::report(skb, reason, at);
+            SHOT
+        }
+        Action::Reject => {
+            F::report(skb, reason, at);
+            REJECT
+        }
         Action::ToPod => to_pod(argument),
         Action::ToPeer => match to_peer::<F>(skb, argument) {
             Ok(action) => action,

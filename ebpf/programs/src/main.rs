@@ -9,6 +9,7 @@ mod frame;
 mod handover;
 mod maps;
 mod next_hop;
+mod report;
 mod skb;
 mod tables;
 

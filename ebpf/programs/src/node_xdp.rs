@@ -11,6 +11,7 @@ use crate::{
     frame::Frame,
     handover,
     next_hop::{NextHop, leave},
+    report,
     tables::KernelTables,
 };
 
@@ -115,6 +116,9 @@ fn act<F: NextHop>(context: *mut xdp_md, verdict: Verdict) -> u32 {
         return PASS;
     }
     count(at.hook, verdict.reason_number(), frame.len());
+    if matches!(verdict.action(), Action::Drop | Action::Reject) {
+        report::dropped::<F>(&frame, verdict.reason_number(), at);
+    }
     match verdict.action() {
         Action::Drop => DROP,
         Action::Reject => match answer::<F>(&mut frame) {

@@ -3,11 +3,12 @@
 use aya_ebpf::{btf_maps::lpm_trie, helpers::generated::bpf_jiffies64};
 use skep_abi::{
     AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Flow, FlowKey, Node, Peer,
-    SLOTS_PER_BLOCK, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
+    SLOTS_PER_BLOCK, Service, ServiceKey, SocketKey, SocketPeer, V4, V6, config_flags,
 };
-use skep_engine::{FlowTable, Seen, Tables};
+use skep_engine::{FlowTable, Ingress, Seen, Tables};
+use skep_packet::Headers;
 
-use crate::maps;
+use crate::{maps, report};
 
 /// `BPF_ANY`: create or replace.
 const ANY: u64 = 0;
@@ -175,6 +176,19 @@ macro_rules! kernel_tables {
             #[inline(always)]
             fn note_socket(&self, key: &SocketKey<$family>, peer: &SocketPeer<$family>) {
                 let _ = maps::$sockets.insert(key, peer, ANY);
+            }
+
+            #[inline(never)]
+            fn report_opened(
+                &self,
+                headers: &Headers<$family>,
+                service: u32,
+                backend: u32,
+                at: Ingress,
+            ) {
+                if config().is_some_and(|config| config.flags & config_flags::FLOW_EVENTS != 0) {
+                    report::opened(headers, service, backend, at);
+                }
             }
 
             #[inline(always)]
