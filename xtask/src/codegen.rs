@@ -28,7 +28,10 @@ pub(crate) fn run(check: bool) -> Result<()> {
     let types = types::collect(&source, &openapi)?;
     let tables = [
         ("src/generated/types.tsv", types::render(&release, &types).into_bytes()),
-        ("src/generated/resources.tsv", discovery::render(&release, &modules.kubernetes)?.into_bytes()),
+        (
+            "src/generated/resources.tsv",
+            discovery::render(&release, &modules.kubernetes)?.into_bytes(),
+        ),
         ("src/generated/descriptions.gz", descriptions::compress(&openapi, &types)?),
         ("tests/every_field.gz", corpus::compress(&modules.api, &types)?),
     ];
