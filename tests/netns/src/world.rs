@@ -36,6 +36,9 @@ impl World {
     /// Builds a world whose nodes reach each other in this way.
     pub fn new(routing: Routing) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+        let root = status.lines().any(|line| line.starts_with("Uid:\t0\t"));
+        assert!(root, "namespaces need root: run `cargo xtask test` as root");
         let cgroup_root = cgroup2_root();
         remove_leftovers(&cgroup_root);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -12,7 +12,6 @@ fn spec(protocol: &str) -> Value {
 }
 
 #[test]
-#[ignore = "needs root and a kernel with TCX"]
 fn new_connections_follow_the_endpoints_and_refusals_end_at_once() {
     let world = World::new(Routing::Direct);
     let (a, b) = (world.a(), world.b());
@@ -53,7 +52,6 @@ fn new_connections_follow_the_endpoints_and_refusals_end_at_once() {
 }
 
 #[test]
-#[ignore = "needs root and a kernel with TCX"]
 fn a_client_of_a_backend_that_goes_is_told() {
     let world = World::new(Routing::Direct);
     let (a, b) = (world.a(), world.b());
@@ -85,7 +83,6 @@ fn a_client_of_a_backend_that_goes_is_told() {
 }
 
 #[test]
-#[ignore = "needs root and a kernel with TCX"]
 fn connections_to_a_terminating_backend_go_on() {
     let world = World::new(Routing::Direct);
     let (a, b) = (world.a(), world.b());
@@ -108,7 +105,6 @@ fn connections_to_a_terminating_backend_go_on() {
 }
 
 #[test]
-#[ignore = "needs root and a kernel with TCX"]
 fn affinity_keeps_a_client_with_its_backend() {
     let world = World::new(Routing::Direct);
     let (a, b) = (world.a(), world.b());
@@ -136,7 +132,6 @@ fn affinity_keeps_a_client_with_its_backend() {
 }
 
 #[test]
-#[ignore = "needs root and a kernel with TCX"]
 fn without_affinity_every_backend_gets_its_share() {
     let world = World::new(Routing::Direct);
     let (a, b) = (world.a(), world.b());
@@ -161,7 +156,6 @@ fn without_affinity_every_backend_gets_its_share() {
 }
 
 #[test]
-#[ignore = "needs root and a kernel with TCX"]
 fn local_policies_keep_the_clients_address_and_stay_on_the_node() {
     let world = World::new(Routing::Direct);
     let (a, b) = (world.a(), world.b());

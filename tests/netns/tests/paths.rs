@@ -49,13 +49,11 @@ fn pods_and_hosts_reach_each_other(routing: Routing) {
 }
 
 #[test]
-#[ignore = "needs root and a kernel with TCX"]
 fn pods_and_hosts_reach_each_other_directly() {
     pods_and_hosts_reach_each_other(Routing::Direct);
 }
 
 #[test]
-#[ignore = "needs root and a kernel with TCX"]
 fn pods_and_hosts_reach_each_other_through_vxlan() {
     pods_and_hosts_reach_each_other(Routing::Vxlan);
 }
@@ -132,13 +130,11 @@ fn services_lead_to_their_pods(routing: Routing) {
 }
 
 #[test]
-#[ignore = "needs root and a kernel with TCX"]
 fn services_lead_to_their_pods_directly() {
     services_lead_to_their_pods(Routing::Direct);
 }
 
 #[test]
-#[ignore = "needs root and a kernel with TCX"]
 fn services_lead_to_their_pods_through_vxlan() {
     services_lead_to_their_pods(Routing::Vxlan);
 }

@@ -5,7 +5,6 @@ use skep_netns_tests::{Services, World};
 use skep_network::topology::Routing;
 
 #[test]
-#[ignore = "needs root and a kernel with TCX"]
 fn pods_are_attached_checked_detached_and_collected() {
     let world = World::new(Routing::Direct);
     let node = world.a();
@@ -39,7 +38,6 @@ fn pods_are_attached_checked_detached_and_collected() {
 }
 
 #[test]
-#[ignore = "needs root and a kernel with TCX"]
 fn host_ports_lead_to_their_pods_by_address_and_protocol() {
     let world = World::new(Routing::Direct);
     let node = world.a();

@@ -7,7 +7,6 @@ use skep_network::topology::Routing;
 const RESTARTS: u32 = 5;
 
 #[test]
-#[ignore = "needs root and a kernel with TCX"]
 fn a_restart_of_the_agent_loses_no_packet() {
     let world = World::new(Routing::Auto);
     let (a, b) = (world.a(), world.b());
