@@ -8,11 +8,11 @@ use crate::cluster::down;
 use crate::cluster::layout::Layout;
 use crate::cluster::plane::Plane;
 use crate::cluster::up::{self, Parts};
+use crate::command::capture;
 use crate::progress::step;
-use crate::{command, proof, upstream};
+use crate::{proof, upstream};
 
 const PLANES: [Plane; 2] = [Plane::UpstreamControllers, Plane::UpstreamApiserver];
-const RIGHTS: &str = "tests/interop/upstream-apiserver.yaml";
 
 /// Builds upstream's programs and proves each mixed cluster.
 ///
@@ -35,12 +35,22 @@ pub(crate) fn run() -> Result<()> {
 
 fn prove(layout: &Layout, parts: &Parts) -> Result<()> {
     up::bring_up(layout, parts)?;
-    if parts.plane == Plane::UpstreamApiserver {
-        let rights = build::root().join(RIGHTS);
-        command::capture(up::kubectl(layout, &["apply", "-f"]).arg(rights))?;
+    if parts.plane == Plane::UpstreamControllers {
+        step("serving certificates", || approve_serving(layout, parts.nodes.into()))?;
     }
     println!("{}", proof::prove(layout)?);
     Ok(())
+}
+
+/// Upstream's controllers leave the kubelets' requests for serving certificates to an administrator.
+fn approve_serving(layout: &Layout, nodes: usize) -> Result<()> {
+    let serving = "--field-selector=spec.signerName=kubernetes.io/kubelet-serving";
+    up::wait_for("the kubelets' requests for serving certificates", || {
+        let list = capture(&mut up::kubectl(layout, &["get", "csr", "-o", "name", serving]))?;
+        let names: Vec<&str> = list.lines().collect();
+        anyhow::ensure!(names.len() >= nodes, "{} of {nodes} are there", names.len());
+        capture(up::kubectl(layout, &["certificate", "approve"]).args(names)).map(drop)
+    })
 }
 
 /// A cluster that is taken down when it goes out of scope.

@@ -32,6 +32,11 @@ pub(crate) struct Service {
 }
 
 impl Plane {
+    /// A manifest, from the repository's root, of rights that the control plane lacks at its start.
+    pub(crate) fn rights(self) -> Option<&'static str> {
+        (self == Self::UpstreamApiserver).then_some("tests/interop/upstream-apiserver.yaml")
+    }
+
     /// The programs of the control plane.
     pub(crate) fn services(self, skep: &Path, upstream: &Path, address: &str) -> Vec<Service> {
         let skep = skep.display();

@@ -130,7 +130,14 @@ fn start_all(layout: &Layout, parts: &Parts) -> Result<()> {
         write_kubeconfig(layout, parts, port)?;
         wait_for("the control plane", || {
             capture(&mut kubectl(layout, &["get", "--raw", "/readyz"])).map(drop)
-        })
+        })?;
+        match parts.plane.rights() {
+            Some(rights) => {
+                let manifest = build::root().join(rights);
+                capture(kubectl(layout, &["apply", "-f"]).arg(manifest)).map(drop)
+            }
+            None => Ok(()),
+        }
     })?;
     step("nodes", || {
         for (_, name) in &nodes {
