@@ -11,7 +11,7 @@ use std::{
 use crate::{
     error::{Error, Result},
     pin,
-    program::Program,
+    program::{Kind, Program},
     sys,
 };
 
@@ -222,10 +222,17 @@ impl Links {
     ) -> Result<()> {
         let fd = self.program(program)?;
         let link = sys::link_create(fd.as_fd(), target, program.attach_type(), flags).map_err(
-            |source| Error::Attach {
-                program: program.name(),
-                target: target_name.to_owned(),
-                source,
+            |source| match (program.kind(), source.raw_os_error()) {
+                // The device exists, or the error were ENODEV: the kernel does not know the hook.
+                (Kind::Tcx, Some(libc::EINVAL)) => Error::Kernel {
+                    feature: "TCX, the hook for packets of a device",
+                    hint: "Linux 6.6 or newer has it",
+                },
+                _ => Error::Attach {
+                    program: program.name(),
+                    target: target_name.to_owned(),
+                    source,
+                },
             },
         )?;
         pin::replace(link.as_fd(), path)
