@@ -41,6 +41,7 @@ impl Flags {
         let file = pki.join("node.kubeconfig");
         std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         self.kubeconfig = Some(file);
+        self.kubelet.client_ca_file.get_or_insert_with(|| pki.join("ca.crt"));
         Ok(())
     }
 }

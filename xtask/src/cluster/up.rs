@@ -222,7 +222,9 @@ fn join(layout: &Layout, parts: &Parts, name: &str) -> Result<()> {
             let text = capture(print.arg(data_dir(layout)))?;
             let file = layout.node(name).join("kubeconfig");
             fs::write(&file, text)?;
-            format!("--kubeconfig {}", file.display())
+            let authority = layout.node(name).join("ca.crt");
+            fs::copy(data_dir(layout).join("pki/ca.crt"), &authority)?;
+            format!("--kubeconfig {} --client-ca-file {}", file.display(), authority.display())
         }
         _ => {
             let mut create = kubectl_environment(layout, command([&parts.built.skep]));
