@@ -1,8 +1,12 @@
 //! The tables through their handles, on the kernel's own.
 
-use skep_abi::{Backend, V4, V6, backend_state};
-use skep_bpf::Error;
-use skep_packets_tests::kernel::KernelNode;
+use skep_abi::{Backend, V4, V6, backend_state, via};
+use skep_bpf::{Error, Program, Swept, Timeouts};
+use skep_packets_tests::{
+    frame::{Frame, flags},
+    kernel::KernelNode,
+    world::{Front, NODE_PORT, Plan as _, SNAT_PORT, UPLINK, World},
+};
 
 #[test]
 fn mapped_arrays_hold_what_is_written_at_both_ends_and_across_windows() {
@@ -73,4 +77,32 @@ fn the_configuration_keeps_what_the_loader_found() {
         (after.vni, after.ticks_per_s, after.hash_seed),
         (5, before.ticks_per_s, before.hash_seed)
     );
+}
+
+#[test]
+fn a_sweep_removes_both_directions_of_what_is_over_and_nothing_else() {
+    let node = KernelNode::new().expect("a node of its own");
+    let (front, service) = ((V4::node(), NODE_PORT), (V4::near_pod(), 8080));
+    let world = World::<V4>::new()
+        .service(Front::tcp(front.0, front.1), &[(service.0, service.1, via::PEER)]);
+    node.set(&world).expect("the tables can be written");
+    let (client, snat) = ((V4::client(), 5000), (V4::node(), SNAT_PORT));
+    let packets = [
+        Frame::<V4>::tcp(client, front, flags::SYN),
+        Frame::tcp(service, snat, flags::SYN_ACK),
+        Frame::tcp(client, front, flags::ACK),
+    ];
+    for packet in packets {
+        node.run(Program::NodeIngress, UPLINK, &packet.bytes()).expect("runs");
+    }
+    let kept = node.datapath().sweep(&Timeouts::default()).expect("swept");
+    assert_eq!(kept, Swept { kept: 2, removed: 0 });
+
+    let at_once = Timeouts { tcp_s: 0, tcp_closed_s: 0, datagram_s: 0, echo_s: 0 };
+    let swept = node.datapath().sweep(&at_once).expect("swept");
+
+    assert_eq!(swept, Swept { kept: 0, removed: 2 });
+    let tables = &node.datapath().tables().v4;
+    assert!(tables.flows.entries().expect("read").is_empty());
+    assert!(tables.snat.entries().expect("read").is_empty());
 }
