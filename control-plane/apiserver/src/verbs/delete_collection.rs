@@ -13,7 +13,7 @@ use crate::request::options::DeleteOptions;
 pub(crate) async fn delete_collection(call: &Call) -> Answer {
     let body = call.read_delete_options().await?;
     let options = DeleteOptions::read(&call.query, body.as_ref())?;
-    let page = list::page(call).await?;
+    let page = list::page(call, |object| object).await?;
     let mut writer = ListWriter::new(
         call.accept.media,
         &call.resource.list_gvk(),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 use skep_api::Object;
-use skep_api::codec::{self, ListMeta, ListWriter};
+use skep_api::codec::{self, ListMeta, ListWriter, Media};
 use skep_api::names::GroupVersionKind;
 use skep_api::status::Status;
 use skep_api::table::{self as api_table};
@@ -45,32 +45,25 @@ impl Continue {
     }
 }
 
-/// What a list found.
-pub(crate) struct Page {
-    pub(crate) items: Vec<Object>,
+/// What a list found, each object in the shape it is needed in.
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
     pub(crate) meta: ListMeta,
 }
 
 pub(crate) async fn list(call: &Call) -> Answer {
-    let page = page(call).await?;
-    let media = call.accept.media;
+    let (media, gvk) = (call.accept.media, call.resource.gvk());
     let encoded = match call.accept.form {
-        Form::Object => {
-            let mut writer =
-                ListWriter::new(media, &call.resource.list_gvk(), &call.resource.gvk(), &page.meta);
-            page.items.iter().for_each(|item| writer.push(item));
-            writer.finish()
-        }
+        Form::Object => encoded(call, &call.resource.list_gvk(), &gvk, |object| object).await?,
         Form::Metadata => {
             let of = |kind: &'static str| GroupVersionKind::new("meta.k8s.io", "v1", kind);
             let (list, item) = (of("PartialObjectMetadataList"), of("PartialObjectMetadata"));
-            let mut writer = ListWriter::new(media, &list, &item, &page.meta);
-            page.items.iter().for_each(|item| writer.push(&api_table::partial_metadata(item)));
-            writer.finish()
+            encoded(call, &list, &item, |object| api_table::partial_metadata(&object)).await?
         }
         Form::Table => {
+            let page = page(call, |object| object).await?;
             let items: Vec<&Object> = page.items.iter().collect();
-            let mut table = table(call, &call.resource.gvk(), &items)?;
+            let mut table = table(call, &gvk, &items)?;
             table["metadata"] = page.meta.to_value();
             codec::encode(&table, &GroupVersionKind::new("meta.k8s.io", "v1", "Table"), media)
         }
@@ -79,6 +72,26 @@ pub(crate) async fn list(call: &Call) -> Answer {
     answer::compress(encoded, call.takes_gzip(), &mut response);
     call.add_warnings(&mut response);
     Ok(response)
+}
+
+/// The encoded list. Each object is encoded as it is found, so that one tree is alive at a time.
+async fn encoded(
+    call: &Call,
+    list: &GroupVersionKind,
+    item: &GroupVersionKind,
+    form: impl Fn(Object) -> Object,
+) -> Result<Vec<u8>, Status> {
+    // YAML is made of the finished JSON.
+    let item_media = match call.accept.media {
+        Media::Yaml => Media::Json,
+        media => media,
+    };
+    let page = page(call, |object| codec::encode(&form(object), item, item_media)).await?;
+    let mut writer = ListWriter::new(call.accept.media, list, item, &page.meta);
+    for item in &page.items {
+        writer.push_encoded(item).map_err(Status::internal)?;
+    }
+    Ok(writer.finish())
 }
 
 /// Rows to print.
@@ -103,7 +116,7 @@ pub(crate) fn table(
 }
 
 /// The objects that the request's selectors, limit and revision ask for.
-pub(crate) async fn page(call: &Call) -> Result<Page, Status> {
+pub(crate) async fn page<T>(call: &Call, shape: impl Fn(Object) -> T) -> Result<Page<T>, Status> {
     let objects = call.objects()?;
     let selection = Selection::read(call.resource, &call.query, call.name())?;
     let limit = call.query.number("limit").map_err(Status::bad_request)?.unwrap_or(0);
@@ -135,7 +148,7 @@ pub(crate) async fn page(call: &Call) -> Result<Page, Status> {
         seen += 1;
         let object = objects.decode(&kv.value, kv.mod_revision)?;
         if selection.matches(&object) {
-            items.push(object);
+            items.push(shape(object));
             last = Some(&kv.key);
         }
     }
