@@ -4,7 +4,7 @@
 //! order. A Service changes in one write: its new run of slots is complete before the row that points
 //! to it flips, and the old run stays whole until no program can hold the old row.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -117,6 +117,7 @@ pub struct Planner {
     /// How many ports use a cluster address: as long as one does, its other ports are rejected.
     cluster_ips: HashMap<IpAddr, u32>,
     next_id: u32,
+    ids_in_use: HashSet<u32>,
     /// Found at the start and not claimed yet.
     unclaimed_rows: HashMap<RowKey, Service>,
     unclaimed_runs: HashMap<Run, Vec<u32>>,
@@ -147,6 +148,7 @@ impl Planner {
             rows,
             cluster_ips: HashMap::new(),
             next_id,
+            ids_in_use: HashSet::new(),
             unclaimed_runs,
             plan: Plan::default(),
             starved: 0,
@@ -252,6 +254,7 @@ impl Planner {
     }
 
     fn remove_port(&mut self, state: PortState, now: Instant) {
+        self.ids_in_use.remove(&state.id);
         for (key, frontend) in &state.tables.frontends {
             self.count_cluster_ip(key, frontend, -1);
             self.remove_row((*key).into(), state.id);
@@ -266,14 +269,13 @@ impl Planner {
     fn claim_id(&mut self, tables: &PortTables) -> u32 {
         let unclaimed = |key: FrontendKey| self.unclaimed_rows.get(&RowKey::from(key));
         let found = tables.frontends.iter().find_map(|(key, _)| Some(unclaimed(*key)?.id));
-        let in_use = |id| self.ports.values().flatten().any(|(_, state)| state.id == id);
-        match found.filter(|&id| id != 0 && !in_use(id)) {
-            Some(id) => id,
-            None => {
-                self.next_id += 1;
-                self.next_id - 1
-            }
-        }
+        let found = found.filter(|id| *id != 0 && !self.ids_in_use.contains(id));
+        let id = found.unwrap_or_else(|| {
+            self.next_id += 1;
+            self.next_id - 1
+        });
+        self.ids_in_use.insert(id);
+        id
     }
 
     /// Finds or makes the run for a set; `None` for an empty one, or when there is no room.
