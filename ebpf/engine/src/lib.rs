@@ -4,8 +4,17 @@
 //! host it runs over hash maps ([`host`]), and both are held against the same table of packets. It must
 //! never know Kubernetes, keep state of its own, or depend on anything but its tables and the packet.
 //!
-//! Every hook has one entry point: [`from_pod`], [`open_from_pod`] and [`route_from_pod`], [`to_pod`], [`from_node`] and
-//! [`open_from_node`], [`to_node`], [`peer_of`] for packets, [`connect`] and [`believed_peer`] for sockets.
+//! A hook's entry point decides what it can at first sight and names the next function where it cannot
+//! (see [`Action::Open`]):
+//!
+//! | hook | functions |
+//! | --- | --- |
+//! | from a pod | [`from_pod`], [`open_from_pod`], [`route_from_pod`] |
+//! | from the stack to a pod | [`to_pod`] |
+//! | from a device or the overlay, XDP included | [`from_node`], [`open_from_node`] |
+//! | from the stack to a device | [`to_node`] |
+//! | from the stack to the overlay | [`peer_of`] |
+//! | at sockets | [`connect`], [`believed_peer`] |
 #![no_std]
 #![forbid(unsafe_code)]
 
