@@ -41,6 +41,7 @@ pub(crate) const ALL: &[&str] = &[
 /// written for it turn some of them on or off.
 const ELSEWHERE: &[&str] = &[
     "bootstrap-signer-controller",
+    "cloud-node-controller",
     "cloud-node-lifecycle-controller",
     "device-taint-eviction-controller",
     "endpointslice-mirroring-controller",
@@ -57,12 +58,15 @@ const ELSEWHERE: &[&str] = &[
     "podcertificaterequest-cleaner-controller",
     "podgroup-protection-controller",
     "resourceclaim-controller",
+    "resourcepoolstatusrequest-controller",
+    "resourcequota-controller",
     "selinux-warning-controller",
     "service-cidr-controller",
     "service-lb-controller",
     "serviceaccount-token-controller",
     "storage-version-migrator-controller",
     "storageversion-garbage-collector-controller",
+    "ttl-controller",
     "validatingadmissionpolicy-status-controller",
     "volumeattributesclass-protection-controller",
 ];
