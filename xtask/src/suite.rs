@@ -28,7 +28,12 @@ pub(crate) struct Options {
 type Step = (&'static str, fn() -> Result<()>);
 
 const STEPS: &[Step] = &[
-    ("format", || capture(cargo().args(["fmt", "--all", "--check"])).map(drop)),
+    ("format", || {
+        capture(cargo().args(["fmt", "--all", "--check"]))?;
+        // Outside the workspace, because it is built for another machine.
+        let programs = ["rustfmt", "--check", "--edition", "2024", "ebpf/programs/src/main.rs"];
+        capture(command(programs).current_dir(build::root())).map(drop)
+    }),
     ("lint", || {
         let words = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
         show(cargo().args(words))

@@ -11,6 +11,7 @@ use skep_auth::serviceaccount::DEFAULT_ISSUER;
 
 /// The API server's flags.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Flags {
     /// The control plane's folder: objects in `store`, certificates and keys in `pki`
     #[arg(long, default_value = "/var/lib/skep/server")]

@@ -14,6 +14,7 @@ use crate::node_ipam::ClusterRange;
 /// kube-controller-manager's flags, as far as they mean the same here.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Controllers")]
+#[group(skip)]
 pub struct Flags {
     /// Address range of all pods; two, comma-separated, for dual stack
     #[arg(long, value_delimiter = ',', value_name = "CIDR")]

@@ -12,6 +12,7 @@ pub(crate) const DEFAULT_NAME: &str = "default-scheduler";
 /// kube-scheduler's flags, as far as they mean the same here.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Scheduler")]
+#[group(skip)]
 pub struct Flags {
     /// KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1); what it says wins over flags
     #[arg(long, value_name = "FILE")]

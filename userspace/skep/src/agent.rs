@@ -12,6 +12,7 @@ use crate::{connect, kubeconfig};
 
 /// How a node joins, and the flags of its parts.
 #[derive(Args)]
+#[group(skip)]
 pub(crate) struct Flags {
     /// The API server to join, such as https://192.0.2.10:6443
     #[arg(long, requires = "token", conflicts_with = "kubeconfig")]

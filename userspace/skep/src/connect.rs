@@ -9,6 +9,7 @@ use kube::{Client, Config};
 
 /// Which API server.
 #[derive(Args)]
+#[group(skip)]
 pub(crate) struct Flags {
     /// The API server and who we are; without it the service account of the pod we run in
     #[arg(long)]

@@ -13,6 +13,7 @@ const NODE_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Whose configuration, and for which address.
 #[derive(Args)]
+#[group(skip)]
 pub(crate) struct Flags {
     /// The control plane's folder; its certificates are made there if they are not yet
     #[arg(long, default_value = "/var/lib/skep/server")]

@@ -65,6 +65,7 @@ enum Command {
 
 /// A part that runs alone: its own flags, and which API server.
 #[derive(clap::Args)]
+#[group(skip)]
 struct Part<F: clap::Args> {
     #[command(flatten)]
     server: connect::Flags,
@@ -137,4 +138,14 @@ fn run(command: Command) -> Result<()> {
 /// Runs a long-running command until it ends or the process is told to.
 fn serve<W: Future<Output = Result<()>>>(work: impl FnOnce(CancellationToken) -> W) -> Result<()> {
     process::block_on(async { work(process::shutdown()?).await })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_flag_of_a_part_collides_with_anothers() {
+        Arguments::command().debug_assert();
+    }
 }

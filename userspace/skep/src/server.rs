@@ -14,6 +14,7 @@ use crate::agent;
 
 /// The control plane's flags.
 #[derive(Args)]
+#[group(skip)]
 pub(crate) struct Flags {
     #[command(flatten)]
     apiserver: skep_apiserver::Flags,
@@ -33,6 +34,7 @@ pub(crate) struct Flags {
 
 /// Parts take their defaults from their own flags.
 #[derive(Parser)]
+#[group(skip)]
 struct Of<F: Args> {
     #[command(flatten)]
     flags: F,

@@ -10,14 +10,7 @@ use crate::command::capture;
 /// # Errors
 /// When the programs cannot be loaded.
 pub(super) fn measure() -> Result<String> {
-    let words = [
-        "run",
-        "--quiet",
-        "--release",
-        "--package",
-        "skep-packets-tests",
-        "--bin",
-        "skep-packets-bench",
-    ];
+    let words =
+        ["run", "--quiet", "--release", "--package", "skep-packets-tests", "--example", "costs"];
     capture(cargo().args(words))
 }
