@@ -22,8 +22,9 @@ use crate::resources::Amounts;
 const LOOK: Duration = Duration::from_secs(10);
 /// Below this much available memory somebody has to go.
 const LEAST_MEMORY_BYTES: i64 = 100 << 20;
-/// Below this share of free disk the node says that it is full.
-const LEAST_DISK_PERCENT: u64 = 10;
+/// Below this much free disk the node says that it is full. Not a share: a tenth of a large disk that
+/// others fill as well is room enough.
+const LEAST_DISK_BYTES: u64 = 1 << 30;
 
 /// What the node is short of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub(crate) async fn run(
         let available = machine::available_memory_bytes();
         let pressure = Pressure {
             memory: available < LEAST_MEMORY_BYTES,
-            disk: machine::free_disk_percent(&kubelet.config.root) < LEAST_DISK_PERCENT,
+            disk: machine::free_disk_bytes(&kubelet.config.root) < LEAST_DISK_BYTES,
         };
         *kubelet.pressure.write() = pressure;
         if pressure.memory

@@ -80,10 +80,10 @@ pub(crate) fn available_memory_bytes() -> i64 {
     memory_field(&meminfo, "MemAvailable:").unwrap_or(i64::MAX)
 }
 
-/// Free space of the file system that holds `root`, of a hundred.
-pub(crate) fn free_disk_percent(root: &Path) -> u64 {
+/// Free space of the file system that holds `root`.
+pub(crate) fn free_disk_bytes(root: &Path) -> u64 {
     nix::sys::statvfs::statvfs(root)
-        .map_or(100, |stat| stat.blocks_available() * 100 / stat.blocks().max(1))
+        .map_or(u64::MAX, |stat| stat.blocks_available().saturating_mul(stat.fragment_size()))
 }
 
 fn disk_total(root: &Path) -> i64 {
