@@ -9,6 +9,7 @@ mod process;
 mod server;
 mod token;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -120,13 +121,9 @@ fn run(command: Command) -> Result<()> {
         Command::Kubeconfig(flags) => kubeconfig::print(&flags),
         Command::Token(command) => process::block_on(token::run(command)),
         Command::Completion { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "skep",
-                &mut std::io::stdout(),
-            );
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "skep", &mut script);
+            Ok(std::io::stdout().write_all(&script)?)
         }
         Command::Version => {
             println!("skep {}", env!("CARGO_PKG_VERSION"));
