@@ -1,6 +1,6 @@
 //! Clients of the API server, for parts that run alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -23,16 +23,21 @@ impl Flags {
     /// When the file cannot be used, or without one, when this is no pod.
     pub(crate) async fn client(&self) -> Result<Client> {
         let config = match &self.kubeconfig {
-            Some(path) => {
-                let named = || format!("--kubeconfig {}", path.display());
-                let file = Kubeconfig::read_from(path).with_context(named)?;
-                let options = KubeConfigOptions::default();
-                Config::from_custom_kubeconfig(file, &options).await.with_context(named)?
-            }
+            Some(path) => read(path).await?,
             None => {
                 Config::incluster().context("no --kubeconfig, and this is no pod of a cluster")?
             }
         };
         Ok(Client::try_from(config)?)
     }
+}
+
+/// What the file that `--kubeconfig` names says.
+///
+/// # Errors
+/// When it cannot be used, naming it.
+pub(crate) async fn read(path: &Path) -> Result<Config> {
+    let named = || format!("--kubeconfig {}", path.display());
+    let file = Kubeconfig::read_from(path).with_context(named)?;
+    Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.with_context(named)
 }

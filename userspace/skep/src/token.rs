@@ -12,6 +12,8 @@ use skep_auth::token::{
     BootstrapToken, JoinToken, SecretToken, TokenSpec, secret_manifest, secret_name,
 };
 
+use crate::connect;
+
 /// What to do with tokens.
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -86,11 +88,7 @@ async fn list(kubeconfig: Option<PathBuf>) -> Result<()> {
 /// The Secrets of kube-system, and the DER of the cluster's authority.
 async fn secrets(kubeconfig: Option<PathBuf>) -> Result<(Api<Secret>, Vec<u8>)> {
     let config = match &kubeconfig {
-        Some(path) => {
-            let file = kube::config::Kubeconfig::read_from(path)
-                .with_context(|| format!("--kubeconfig {}", path.display()))?;
-            Config::from_custom_kubeconfig(file, &Default::default()).await?
-        }
+        Some(path) => connect::read(path).await?,
         None => Config::infer().await.context("no --kubeconfig, and none is found by itself")?,
     };
     let Some(authority) =
