@@ -10,8 +10,8 @@ use clap::Args;
 
 use crate::build;
 use crate::cluster::plane::Plane;
+use crate::cluster::temporary::Temporary;
 use crate::cluster::up::{self, Parts};
-use crate::interop::Temporary;
 
 /// What to measure.
 #[derive(Args)]

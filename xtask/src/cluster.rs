@@ -6,6 +6,7 @@ pub(crate) mod down;
 pub(crate) mod layout;
 pub(crate) mod node;
 pub(crate) mod plane;
+pub(crate) mod temporary;
 pub(crate) mod up;
 mod wires;
 

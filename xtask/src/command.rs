@@ -61,6 +61,13 @@ pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// Whether `program` is on the path and its `--version` names `version`.
+pub(crate) fn has_version(program: &str, version: &str) -> bool {
+    find(program)
+        .and_then(|file| capture(command([file]).arg("--version")).ok())
+        .is_some_and(|text| text.contains(version))
+}
+
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")

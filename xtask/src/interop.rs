@@ -4,9 +4,9 @@
 use anyhow::{Context, Result};
 
 use crate::build;
-use crate::cluster::down;
 use crate::cluster::layout::Layout;
 use crate::cluster::plane::Plane;
+use crate::cluster::temporary::Temporary;
 use crate::cluster::up::{self, Parts};
 use crate::command::capture;
 use crate::progress::step;
@@ -51,29 +51,4 @@ fn approve_serving(layout: &Layout, nodes: usize) -> Result<()> {
         anyhow::ensure!(names.len() >= nodes, "{} of {nodes} are there", names.len());
         capture(up::kubectl(layout, &["certificate", "approve"]).args(names)).map(drop)
     })
-}
-
-/// A cluster that is taken down when it goes out of scope.
-pub(crate) struct Temporary(pub(crate) Layout);
-
-impl Temporary {
-    /// A cluster of that name; what an earlier one of that name left is removed.
-    ///
-    /// # Errors
-    /// When that cannot be removed.
-    pub(crate) fn new(name: &str) -> Result<Self> {
-        let layout = Layout { name: name.to_owned() };
-        down::take(&layout)?;
-        Ok(Self(layout))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if std::env::var_os("SKEP_KEEP").is_some() {
-            println!("SKEP_KEEP is set: {} stays", self.0.name);
-        } else if let Err(error) = down::take(&self.0) {
-            println!("{error:#}");
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::build;
-use crate::command::{capture, command, find, line, show};
+use crate::command::{capture, command, find, has_version, line, show};
 
 /// The compiler of the eBPF half. Newer ones emit bitcode that [`BPF_LINKER`] refuses: move both together.
 const NIGHTLY: &str = "nightly-2026-05-20";
@@ -131,8 +131,7 @@ pub(crate) fn ensure_toolchain() -> Result<()> {
             ["rustup", "toolchain", "install", NIGHTLY, "--profile", "minimal", "-c", "rust-src"];
         capture(&mut command(words))?;
     }
-    let linker = find("bpf-linker").and_then(|file| capture(command([file]).arg("--version")).ok());
-    if !linker.is_some_and(|version| version.contains(BPF_LINKER)) {
+    if !has_version("bpf-linker", BPF_LINKER) {
         println!("installing bpf-linker {BPF_LINKER}");
         let words = ["install", "bpf-linker", "--version", BPF_LINKER, "--locked", "--force"];
         let features = ["--no-default-features", "--features", "rust-llvm-22"];

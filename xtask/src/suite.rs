@@ -8,9 +8,9 @@ use clap::Args;
 
 use crate::build::{self, cargo};
 use crate::cluster::plane::Plane;
+use crate::cluster::temporary::Temporary;
 use crate::cluster::up::{self, Parts};
-use crate::command::{capture, command, find, show};
-use crate::interop::Temporary;
+use crate::command::{capture, command, find, has_version, show};
 use crate::{codegen, interop, machine, proof, upstream};
 
 const CARGO_DENY: &str = "0.20.2";
@@ -124,8 +124,7 @@ fn unless_skipped(step: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 fn dependencies() -> Result<()> {
-    let there = find("cargo-deny").and_then(|file| run_version(&file).ok());
-    if !there.is_some_and(|version| version.contains(CARGO_DENY)) {
+    if !has_version("cargo-deny", CARGO_DENY) {
         show(cargo().args([
             "install",
             "--quiet",
@@ -137,8 +136,4 @@ fn dependencies() -> Result<()> {
     }
     // The advisory database is not within reach of every machine that builds: licences, bans and sources are.
     show(cargo().args(["deny", "--log-level", "error", "check", "licenses", "bans", "sources"]))
-}
-
-fn run_version(file: &std::path::Path) -> Result<String> {
-    capture(command([file]).arg("--version"))
 }

@@ -43,10 +43,12 @@ pub(crate) fn obstacle() -> Option<String> {
     if find("go").is_none() {
         return Some("Go is not installed".to_owned());
     }
-    let version = capture(&mut command(["go", "env", "GOVERSION"])).ok()?;
+    let unknown = || Some("`go env GOVERSION` does not tell a version".to_owned());
+    let Ok(version) = capture(&mut command(["go", "env", "GOVERSION"])) else { return unknown() };
     let mut numbers =
         version.trim_start_matches("go").trim().split('.').map_while(|n| n.parse().ok());
-    let found = (numbers.next()?, numbers.next()?);
+    let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else { return unknown() };
+    let found: (u32, u32) = (major, minor);
     (found < OLDEST_GO).then(|| {
         format!("Go {}.{} is needed, this is {}", OLDEST_GO.0, OLDEST_GO.1, version.trim())
     })

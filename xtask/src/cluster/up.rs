@@ -49,7 +49,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             );
         }
         machine::install_programs()?;
-        machine::ensure_toolchain()?;
     }
     let built = step("build", build::all)?;
     if !running {
