@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use skep_auth::pki::Authority;
 
-use crate::leader::Election;
+use crate::leader::{Election, ElectionFlags, duration};
 use crate::names;
 use crate::node_ipam::ClusterRange;
 
@@ -46,24 +46,9 @@ pub struct Flags {
     /// Certificate (PEM) of the API server's authority, published to every namespace
     #[arg(long, value_name = "FILE")]
     pub root_ca_file: Option<PathBuf>,
-    /// Run only while holding a lease: for several controller managers at once
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
-    pub leader_elect: bool,
-    /// How long others wait before they take the lease over
-    #[arg(long, value_parser = duration, default_value = "15s", value_name = "DURATION")]
-    pub leader_elect_lease_duration: Duration,
-    /// How long the leader tries to renew before it gives up
-    #[arg(long, value_parser = duration, default_value = "10s", value_name = "DURATION")]
-    pub leader_elect_renew_deadline: Duration,
-    /// How often the lease is looked at
-    #[arg(long, value_parser = duration, default_value = "2s", value_name = "DURATION")]
-    pub leader_elect_retry_period: Duration,
-    /// Namespace of the lease
-    #[arg(long, default_value = "kube-system", value_name = "NAMESPACE")]
-    pub leader_elect_resource_namespace: String,
-    /// Name of the lease
-    #[arg(long, default_value = "kube-controller-manager", value_name = "NAME")]
-    pub leader_elect_resource_name: String,
+    /// The lease.
+    #[command(flatten)]
+    pub election: ElectionFlags,
     /// Controllers to run: `*` for those on by default, NAME for one more, -NAME for one less
     #[arg(
         long,
@@ -229,21 +214,18 @@ impl TryFrom<Flags> for Config {
             }
         };
         let root_ca = read("--root-ca-file", flags.root_ca_file.as_ref())?;
-        let election = flags.leader_elect.then(|| election(&flags)).transpose()?;
+        let election = election(&flags.election)?;
         Ok(Self { controllers, cluster_ranges, signing, root_ca, election, flags })
     }
 }
 
-fn election(flags: &Flags) -> Result<Election, ConfigError> {
-    let election = Election {
-        namespace: flags.leader_elect_resource_namespace.clone(),
-        name: flags.leader_elect_resource_name.clone(),
-        lease: flags.leader_elect_lease_duration,
-        renew: flags.leader_elect_renew_deadline,
-        retry: flags.leader_elect_retry_period,
-    };
+fn election(flags: &ElectionFlags) -> Result<Option<Election>, ConfigError> {
+    if !flags.leader_elect {
+        return Ok(None);
+    }
+    let election = flags.clone().election("kube-controller-manager");
     election.check().map_err(|problem| ConfigError::LeaderElection(problem.into()))?;
-    Ok(election)
+    Ok(Some(election))
 }
 
 fn cluster_ranges(flags: &Flags) -> Result<Vec<ClusterRange>, ConfigError> {
@@ -280,29 +262,6 @@ fn read(flag: &'static str, path: Option<&PathBuf>) -> Result<Option<String>, Co
     }
 }
 
-/// Go's notation: `1h30m`, `15s`, `300ms`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let problem = || format!("{text:?} is no duration like 1h30m, 15s or 300ms");
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(problem)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| problem())?;
-        rest = &rest[digits..];
-        let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let seconds = match &rest[..end] {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 0.001,
-            _ => return Err(problem()),
-        };
-        total += Duration::try_from_secs_f64(number * seconds).map_err(|_| problem())?;
-        rest = &rest[end..];
-    }
-    if text.is_empty() { Err(problem()) } else { Ok(total) }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -319,22 +278,6 @@ mod tests {
         let arguments = ["test"].iter().chain(arguments);
         let command = Command::try_parse_from(arguments).map_err(|error| error.to_string())?;
         Config::try_from(command.flags).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn durations_are_gos() {
-        for (text, millis) in [
-            ("15s", Some(15_000)),
-            ("1h30m", Some(5_400_000)),
-            ("1.5s", Some(1500)),
-            ("300ms", Some(300)),
-            ("5", None),
-            ("", None),
-            ("1y", None),
-        ] {
-            let found = duration(text).ok().map(|duration| duration.as_millis());
-            assert_eq!(found, millis, "{text}");
-        }
     }
 
     #[test]

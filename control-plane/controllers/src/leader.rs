@@ -14,6 +14,10 @@ use tracing::{debug, info, warn};
 
 use crate::runtime::{Key, Objects, RequestError, is_already_exists, is_conflict, is_not_found};
 
+mod flags;
+
+pub use flags::{ElectionFlags, duration};
+
 /// Which lease, and how patient everybody is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Election {

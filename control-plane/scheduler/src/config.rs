@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use skep_controllers::leader::Election;
+use skep_controllers::leader::{Election, ElectionFlags, duration};
 
 /// The scheduler that pods name unless they name another.
 pub(crate) const DEFAULT_NAME: &str = "default-scheduler";
@@ -17,30 +17,9 @@ pub struct Flags {
     /// KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1); what it says wins over flags
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Run only while holding a lease: for several schedulers at once
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
-    pub leader_elect: bool,
-    /// How long others wait before they take the lease over
-    #[arg(long, value_parser = duration, default_value = "15s", value_name = "DURATION")]
-    pub leader_elect_lease_duration: Duration,
-    /// How long the leader tries to renew before it gives up
-    #[arg(long, value_parser = duration, default_value = "10s", value_name = "DURATION")]
-    pub leader_elect_renew_deadline: Duration,
-    /// How often the lease is looked at
-    #[arg(long, value_parser = duration, default_value = "2s", value_name = "DURATION")]
-    pub leader_elect_retry_period: Duration,
-    /// Namespace of the lease
-    #[arg(long, default_value = "kube-system", value_name = "NAMESPACE")]
-    pub leader_elect_resource_namespace: String,
-    /// Name of the lease
-    #[arg(long, default_value = "kube-scheduler", value_name = "NAME")]
-    pub leader_elect_resource_name: String,
-}
-
-/// Go's way of writing a span: `15s`, `1m30s`, `500ms`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text.parse().map_err(|e| format!("{e}"))?;
-    Duration::try_from(span).map_err(|_| "must not be negative".to_owned())
+    /// The lease.
+    #[command(flatten)]
+    pub election: ElectionFlags,
 }
 
 /// Why the scheduler cannot be configured so.
@@ -93,15 +72,16 @@ impl TryFrom<Flags> for Config {
             Some(profile) => profile.scheduler_name.unwrap_or_else(|| DEFAULT_NAME.to_owned()),
             None => DEFAULT_NAME.to_owned(),
         };
-        if !leader.leader_elect.unwrap_or(flags.leader_elect) {
+        if !leader.leader_elect.unwrap_or(flags.election.leader_elect) {
             return Ok(Self { name, election: None });
         }
+        let flags = flags.election.election("kube-scheduler");
         let election = Election {
-            namespace: leader.resource_namespace.unwrap_or(flags.leader_elect_resource_namespace),
-            name: leader.resource_name.unwrap_or(flags.leader_elect_resource_name),
-            lease: leader.lease_duration.map_or(flags.leader_elect_lease_duration, |span| span.0),
-            renew: leader.renew_deadline.map_or(flags.leader_elect_renew_deadline, |span| span.0),
-            retry: leader.retry_period.map_or(flags.leader_elect_retry_period, |span| span.0),
+            namespace: leader.resource_namespace.unwrap_or(flags.namespace),
+            name: leader.resource_name.unwrap_or(flags.name),
+            lease: leader.lease_duration.map_or(flags.lease, |span| span.0),
+            renew: leader.renew_deadline.map_or(flags.renew, |span| span.0),
+            retry: leader.retry_period.map_or(flags.retry, |span| span.0),
         };
         election.check().map_err(ConfigError::Election)?;
         Ok(Self { name, election: Some(election) })
