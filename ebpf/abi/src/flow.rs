@@ -66,6 +66,9 @@ pub mod flow_flags {
     pub const REPLY: u32 = 1 << 2;
     /// The partner is in `snat`, not in `flows` (entries of the first direction).
     pub const SNAT: u32 = 1 << 3;
+    /// Packets go to the backend's node as they are, in an outer header; there is no partner, as replies
+    /// do not come here.
+    pub const TUNNEL: u32 = 1 << 4;
 }
 
 /// Bits of [`Flow::state`].

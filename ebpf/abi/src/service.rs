@@ -13,6 +13,9 @@ pub mod scope {
     pub const INTERNAL: u8 = 0;
     /// Packets that arrive on the node's devices from elsewhere.
     pub const EXTERNAL: u8 = 1;
+    /// Packets that another node chose a backend on this node for and sent on as they were
+    /// ([`super::service_flags::DSR`]): the run holds this node's backends only.
+    pub const LOCAL: u8 = 2;
 }
 
 /// A front end: one address, port and protocol, as seen from one scope.
@@ -66,6 +69,11 @@ pub mod service_flags {
     pub const DROP: u32 = 1 << 3;
     /// The front end is a node port.
     pub const NODE_PORT: u32 = 1 << 4;
+    /// Direct server return: a packet from elsewhere whose backend is on another node is sent to that
+    /// node as it is, in an outer header, and the backend answers the client without coming back here.
+    /// Such a front end has an entry in [`super::scope::LOCAL`] too, on every node; that of a node port
+    /// is under each node's own address, whichever node the client named.
+    pub const DSR: u32 = 1 << 6;
 }
 
 /// Slots in one element of `slots` (elements of an array take at least 8 bytes; a slot needs 4).
