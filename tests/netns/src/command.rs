@@ -3,14 +3,14 @@
 use std::process::Command;
 
 /// Runs `ip` with these words; panics with its message when it fails.
-pub(crate) fn ip(words: &str) {
+pub fn ip(words: &str) {
     if let Err(message) = try_ip(words) {
         panic!("ip {words}: {message}");
     }
 }
 
 /// Runs `ip`; the error is what it said.
-pub(crate) fn try_ip(words: &str) -> Result<String, String> {
+pub fn try_ip(words: &str) -> Result<String, String> {
     let output =
         Command::new("ip").args(words.split_whitespace()).output().expect("iproute2 is installed");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
@@ -18,12 +18,12 @@ pub(crate) fn try_ip(words: &str) -> Result<String, String> {
 }
 
 /// Runs a program; panics when it fails.
-pub(crate) fn run(program: &str, words: &[&str]) {
+pub fn run(program: &str, words: &[&str]) {
     assert!(try_run(program, words), "{program} {words:?} failed");
 }
 
 /// Runs a program; whether it succeeded.
-pub(crate) fn try_run(program: &str, words: &[&str]) -> bool {
+pub fn try_run(program: &str, words: &[&str]) -> bool {
     let output = Command::new(program).args(words).output();
     output.is_ok_and(|output| output.status.success())
 }

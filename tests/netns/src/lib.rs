@@ -5,13 +5,16 @@
 //! it made when it is dropped, and what killed runs left behind when it is made.
 #![forbid(unsafe_code)]
 
-mod command;
+pub mod command;
+mod guard;
 mod node;
 mod probe;
+pub mod responder;
 mod services;
 mod world;
 
+pub use guard::Guard;
 pub use node::{Node, Pod};
-pub use probe::{Client, Server, Steady};
+pub use probe::{Client, Place, Server, Steady};
 pub use services::Services;
 pub use world::World;

@@ -54,11 +54,9 @@ impl Node {
         pod_range: IpNet,
         routing: Routing,
         folder: &Path,
-        cgroup_root: &Path,
+        cgroup: PathBuf,
     ) -> Self {
         let namespace = format!("{world}-{short}");
-        let cgroup = cgroup_root.join(&namespace);
-        std::fs::create_dir(&cgroup).expect("the cgroup2 tree is writable");
         let file = Path::new("/run/netns").join(&namespace);
         Self {
             name: short.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// Where a process runs.
@@ -35,6 +35,16 @@ pub struct Steady {
 }
 
 impl Place {
+    /// A network namespace by name; sockets of its processes belong to the control group.
+    pub fn new(namespace: &str, cgroup: Option<&Path>) -> Self {
+        Self { namespace: namespace.to_owned(), cgroup: cgroup.map(Path::to_path_buf) }
+    }
+
+    /// The namespace's name.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// Starts a server for TCP and UDP, and waits until it listens.
     pub fn serve(&self, port: u16, name: &str) -> Server {
         let mut command = self.probe(&["serve", &port.to_string(), name]);
@@ -70,15 +80,19 @@ impl Place {
         Steady { child, output }
     }
 
-    /// The probe in this namespace and cgroup.
     fn probe(&self, words: &[&str]) -> Command {
+        self.command(&probe_program(), words)
+    }
+
+    /// A program in this namespace and control group.
+    pub fn command(&self, program: &Path, words: &[&str]) -> Command {
         let join = match &self.cgroup {
             Some(cgroup) => format!("echo $$ > {}/cgroup.procs && ", cgroup.display()),
             None => String::new(),
         };
         let mut command = Command::new("sh");
         let script = format!("{join}exec nsenter --net=/run/netns/{} -- \"$@\"", self.namespace);
-        command.args(["-c", &script, "sh"]).arg(probe_program()).args(words);
+        command.args(["-c", &script, "sh"]).arg(program).args(words);
         command
     }
 }

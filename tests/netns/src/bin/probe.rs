@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use skep_netns_tests::responder::{WHO, serve};
 
 const USAGE: &str = "usage:
   skep-probe serve PORT NAME        TCP and UDP; says \"ready\", then serves until killed
@@ -18,8 +20,6 @@ const USAGE: &str = "usage:
 
 /// How long an answer may take. Local networks need microseconds; a lost packet shows as this.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The question that is answered with a name; everything else is sent back.
-const WHO: &str = "who";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -48,38 +48,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn serve(port: u16, name: &str) -> io::Result<()> {
-    let tcp = TcpListener::bind(("0.0.0.0", port))?;
-    let udp = UdpSocket::bind(("0.0.0.0", port))?;
-    println!("ready");
-    io::stdout().flush()?;
-    let answer = |question: &str, peer: SocketAddr, name: &str| match question {
-        WHO => format!("{name} {}", peer.ip()),
-        other => other.to_owned(),
-    };
-    let own_name = name.to_owned();
-    std::thread::spawn(move || {
-        let mut buffer = [0; 2048];
-        while let Ok((length, peer)) = udp.recv_from(&mut buffer) {
-            let question = String::from_utf8_lossy(&buffer[..length]);
-            // A client that is gone is no concern of the others.
-            let _ = udp.send_to(answer(&question, peer, &own_name).as_bytes(), peer);
-        }
-    });
-    for stream in tcp.incoming() {
-        let (stream, name) = (stream?, name.to_owned());
-        std::thread::spawn(move || -> io::Result<()> {
-            let peer = stream.peer_addr()?;
-            let mut to = stream.try_clone()?;
-            for line in BufReader::new(stream).lines() {
-                to.write_all(format!("{}\n", answer(&line?, peer, &name)).as_bytes())?;
-            }
-            Ok(())
-        });
-    }
-    Ok(())
 }
 
 fn connect(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
