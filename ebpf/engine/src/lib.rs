@@ -34,8 +34,12 @@ mod tables;
 mod verdict;
 
 #[cfg(any(test, feature = "std"))]
+mod decide;
+#[cfg(any(test, feature = "std"))]
 pub mod host;
 
+#[cfg(any(test, feature = "std"))]
+pub use decide::decide;
 pub use flow::SNAT_ROUNDS;
 pub use net::Net;
 pub use node::{from_node, open_from_node, to_node};

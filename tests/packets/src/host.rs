@@ -1,10 +1,7 @@
 //! Running cases on the engine over tables in ordinary memory.
 
 use skep_bpf::Program;
-use skep_engine::{
-    Action, Ingress, SNAT_ROUNDS, Verdict, from_node, from_pod, host::HostTables, open_from_node,
-    open_from_pod, route_from_pod, to_node, to_pod,
-};
+use skep_engine::{Action, Ingress, Verdict, decide, host::HostTables};
 use skep_packet::{forward_ethernet, host::HostPacket, parse, reject};
 
 use crate::{
@@ -39,29 +36,7 @@ impl<F: InConfig> HostNode<F> {
     /// The engine's verdict on a packet, which is changed along.
     pub fn decide(&self, program: Program, ifindex: u32, packet: &mut HostPacket) -> Verdict {
         let hook = program.hook().expect("packet programs have a hook");
-        let (tables, at) = (&self.0, Ingress { ifindex, hook });
-        match program {
-            Program::PodIngress => {
-                let mut verdict = from_pod(packet, tables, at);
-                if verdict == Verdict::OPEN {
-                    verdict = in_rounds(|round| open_from_pod(packet, tables, at, round));
-                }
-                if verdict == Verdict::ROUTE {
-                    verdict = in_rounds(|round| route_from_pod(packet, tables, at, round));
-                }
-                verdict
-            }
-            Program::Xdp | Program::NodeIngress | Program::OverlayIngress => {
-                let mut verdict = from_node(packet, tables, at);
-                if verdict == Verdict::OPEN {
-                    verdict = in_rounds(|round| open_from_node(packet, tables, at, round));
-                }
-                verdict
-            }
-            Program::PodEgress => to_pod(packet, tables),
-            Program::NodeEgress => to_node(packet, tables),
-            other => panic!("{} is no program for packets of cases", other.name()),
-        }
+        decide(packet, &self.0, Ingress { ifindex, hook }).expect("cases are for packets")
     }
 
     /// What becomes of a packet, and what is left of it.
@@ -90,12 +65,4 @@ impl<F: InConfig> HostNode<F> {
         };
         (fate, packet.0)
     }
-}
-
-/// Asks for rounds until one finds a port for a translated source.
-fn in_rounds(mut ask: impl FnMut(u32) -> Verdict) -> Verdict {
-    (0..SNAT_ROUNDS)
-        .map(&mut ask)
-        .find(|verdict| *verdict != Verdict::NO_PORT)
-        .unwrap_or(Verdict::NO_PORT)
 }
