@@ -29,6 +29,9 @@ pub struct Config {
     pub ticks_per_s: u32,
     /// Seed of the hashes that choose slots and ports; filled by the loader, kept over restarts.
     pub hash_seed: u32,
+    /// Cookie of the node's own network namespace: a socket of another one is a pod's; filled by the
+    /// loader.
+    pub netns_cookie: u64,
 }
 
 /// The node, in one address family. Zero masks mean "no such range".
@@ -78,5 +81,5 @@ const _: () = {
     assert!(size_of::<FamilyConfig<V4>>() == 28);
     assert!(size_of::<FamilyConfig<V6>>() == 112);
     assert!(size_of::<PortRange>() == 4);
-    assert!(size_of::<Config>() == 176);
+    assert!(size_of::<Config>() == 184);
 };

@@ -32,8 +32,8 @@ pub use flow::{Flow, FlowKey, flow_flags, flow_state};
 pub use node::{NO_PEER, Node, NodeKey, Peer, peer_mode};
 pub use reason::{Hook, Reason};
 pub use service::{
-    AffinityKey, AffinityValue, NO_BACKEND, SLOTS_PER_BLOCK, Service, ServiceKey, SlotBlock, scope,
-    service_flags,
+    AffinityKey, AffinityValue, NO_BACKEND, RANGE_ALLOWED, RangeKey, SLOTS_PER_BLOCK, Service,
+    ServiceKey, SlotBlock, scope, service_flags,
 };
 pub use socket::{SocketKey, SocketPeer};
 

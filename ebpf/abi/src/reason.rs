@@ -68,6 +68,8 @@ numbered! {
         NotConfigured = 18, "not-configured";
         /// An event found no room in the ring: lost; the packet went its way.
         EventLost = 19, "event-lost";
+        /// A client outside of the ranges that the Service allows: dropped.
+        SourceNotAllowed = 20, "source-not-allowed";
     }
 }
 

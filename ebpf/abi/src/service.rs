@@ -1,5 +1,6 @@
-//! Tables `services4`/`services6` (hash), `slots` (flat array) and `sources4`/`sources6` (LRU): which
-//! addresses are Services, where each one's backends lie, and which backend a client is bound to.
+//! Tables `services4`/`services6` (hash), `slots` (flat array), `sources4`/`sources6` (LRU) and
+//! `ranges4`/`ranges6` (longest prefix): which addresses are Services, where each one's backends lie,
+//! which backend a client is bound to, and which clients may come.
 
 use crate::Family;
 
@@ -69,12 +70,30 @@ pub mod service_flags {
     pub const DROP: u32 = 1 << 3;
     /// The front end is a node port.
     pub const NODE_PORT: u32 = 1 << 4;
+    /// Only clients in one of the Service's ranges (tables `ranges4`/`ranges6`) may open connections.
+    pub const SOURCE_RANGES: u32 = 1 << 5;
     /// Direct server return: a packet from elsewhere whose backend is on another node is sent to that
     /// node as it is, in an outer header, and the backend answers the client without coming back here.
     /// Such a front end has an entry in [`super::scope::LOCAL`] too, on every node; that of a node port
     /// is under each node's own address, whichever node the client named.
     pub const DSR: u32 = 1 << 6;
 }
+
+/// One range of clients that may use a Service: tables `ranges4`/`ranges6` (longest prefix), value
+/// [`RANGE_ALLOWED`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RangeKey<F: Family> {
+    /// Leading bits of `service` and `addr` that count: 32 and the length of the range's prefix.
+    pub prefix_len: u32,
+    /// [`Service::id`].
+    pub service: u32,
+    /// The range; bits behind its prefix are zero.
+    pub addr: F::Addr,
+}
+
+/// Value of every entry in `ranges4`/`ranges6`.
+pub const RANGE_ALLOWED: u32 = 1;
 
 /// Slots in one element of `slots` (elements of an array take at least 8 bytes; a slot needs 4).
 pub const SLOTS_PER_BLOCK: u32 = 16;
@@ -122,4 +141,6 @@ const _: () = {
     assert!(size_of::<AffinityKey<V4>>() == 16);
     assert!(size_of::<AffinityKey<V6>>() == 32);
     assert!(size_of::<AffinityValue>() == 16);
+    assert!(size_of::<RangeKey<V4>>() == 12);
+    assert!(size_of::<RangeKey<V6>>() == 24);
 };

@@ -136,6 +136,9 @@ pub(crate) fn open_service<F: Net, T: Tables<F>>(
     context: &Context<'_>,
 ) -> Verdict {
     let Context { at, config, .. } = *context;
+    if !service::admits(tables, service, &headers.src) {
+        return Verdict::drop(Reason::SourceNotAllowed);
+    }
     let client = Client::Address(&headers.src);
     let hash = hash::of_tuple(headers, config.hash_seed);
     let (id, backend) = match service::choose(tables, service, hash, client, config.ticks_per_s) {

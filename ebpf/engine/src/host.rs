@@ -42,6 +42,8 @@ pub struct HostTables<F: Family> {
     pub peers: Vec<Peer>,
     /// Table `nodes`, any order.
     pub nodes: Vec<(u32, F::Addr, Node)>,
+    /// Table `ranges`, any order: length of the prefix (without the id's bits), id, prefix.
+    pub ranges: Vec<(u32, u32, F::Addr)>,
     /// The clock.
     pub now_ticks: u64,
     /// Entries that each table of flows has room for.
@@ -64,6 +66,7 @@ impl<F: Family> HostTables<F> {
             backends: Vec::from([Backend::default()]),
             peers: Vec::from([Peer::default()]),
             nodes: Vec::new(),
+            ranges: Vec::new(),
             now_ticks: 1,
             flow_capacity: 1024,
             opened: RefCell::default(),
@@ -215,6 +218,12 @@ impl<F: Family> Tables<F> for HostTables<F> {
 
     fn peer(&self, index: u32) -> Option<Box<Peer>> {
         self.peers.get(index as usize).copied().map(Box::new)
+    }
+
+    fn is_in_range(&self, service: u32, addr: &F::Addr) -> bool {
+        self.ranges.iter().any(|(bits, id, prefix)| {
+            *id == service && shares_prefix(addr.as_ref(), prefix.as_ref(), *bits)
+        })
     }
 
     fn socket(&self, key: &SocketKey<F>) -> Option<Box<SocketPeer<F>>> {

@@ -62,6 +62,23 @@ pub(crate) fn unknown<F: Net, T: Tables<F>>(tables: &T, addr: &F::Addr, scope: u
     }
 }
 
+/// Whether a client with this address may open connections to the Service. To be asked before anything
+/// else, so that strangers do not learn whether anybody serves.
+#[inline(always)]
+pub(crate) fn admits<F: Net, T: Tables<F>>(
+    tables: &T,
+    service: &Service,
+    client: &F::Addr,
+) -> bool {
+    service.flags & service_flags::SOURCE_RANGES == 0 || is_in_range(tables, service.id, client)
+}
+
+/// A function of its own in the kernel: its key does not burden the stack of Services without ranges.
+#[inline(never)]
+fn is_in_range<F: Net, T: Tables<F>>(tables: &T, service: u32, client: &F::Addr) -> bool {
+    tables.is_in_range(service, client)
+}
+
 /// Chooses the backend of a new connection. `hash` is of its tuple; `client` is whom affinity
 /// binds.
 #[inline(always)]

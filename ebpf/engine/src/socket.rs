@@ -1,7 +1,7 @@
 //! Translation at the socket: once per connection (or datagram of an unconnected socket), nothing per
 //! packet.
 
-use skep_abi::{Reason, ServiceKey, SocketKey, SocketPeer, scope};
+use skep_abi::{Reason, ServiceKey, SocketKey, SocketPeer, scope, service_flags};
 
 use crate::{
     Action, Net, Tables, Verdict,
@@ -61,6 +61,16 @@ pub fn connect<F: Net, T: Tables<F>>(tables: &T, call: &Call<F>) -> SocketVerdic
         }
         return refusal(service::unknown(tables, &call.addr, scope::INTERNAL));
     };
+    if service.flags & service_flags::SOURCE_RANGES != 0 {
+        let net = F::config(&config);
+        // A pod's socket has no address yet, but its packets will: the hook at the pod translates them.
+        if call.netns_cookie != config.netns_cookie && net.pods_mask != F::Addr::default() {
+            return SocketVerdict::Pass;
+        }
+        if !service::admits(tables, &service, &net.node) {
+            return SocketVerdict::Drop(Reason::SourceNotAllowed);
+        }
+    }
     let client = Client::Namespace(call.netns_cookie);
     match service::choose(tables, &service, call.random, client, config.ticks_per_s) {
         Choice::Backend { id, backend } => {

@@ -72,6 +72,9 @@ pub trait Tables<F: Family> {
     /// The node with this index.
     fn peer(&self, index: u32) -> Option<Self::Ref<Peer>>;
 
+    /// Whether a range of clients of the Service with this id holds the address.
+    fn is_in_range(&self, service: u32, addr: &F::Addr) -> bool;
+
     /// What a socket believes to talk to.
     fn socket(&self, key: &SocketKey<F>) -> Option<Self::Ref<SocketPeer<F>>>;
     /// Notes what a socket believes to talk to. An LRU table: never full.

@@ -22,7 +22,8 @@ macro_rules! family_maps {
      $sources:ident $sources_name:literal, $flows:ident $flows_name:literal,
      $embryos:ident $embryos_name:literal, $snat:ident $snat_name:literal,
      $endpoints:ident $endpoints_name:literal, $nodes:ident $nodes_name:literal,
-     $sockets:ident $sockets_name:literal) => {
+     $sockets:ident $sockets_name:literal,
+     $ranges:ident $ranges_name:literal $range:ty) => {
         #[btf_map(name = $services_name)]
         pub static $services: HashMap<ServiceKey<$family>, Service, 1024, GROWS> = HashMap::new();
         #[btf_map(name = $backends_name)]
@@ -44,6 +45,9 @@ macro_rules! family_maps {
         #[btf_map(name = $sockets_name)]
         pub static $sockets: LruHashMap<SocketKey<$family>, SocketPeer<$family>, 1024> =
             LruHashMap::new();
+        // A Service's id and an address, as skep_abi::RangeKey has them behind the prefix's length.
+        #[btf_map(name = $ranges_name)]
+        pub static $ranges: LpmTrie<$range, u32, 1024> = LpmTrie::new();
     };
 }
 
@@ -51,13 +55,13 @@ family_maps!(
     V4, [u32; 1],
     SERVICES4 "services4", BACKENDS4 "backends4", SOURCES4 "sources4", FLOWS4 "flows4",
     EMBRYOS4 "embryos4", SNAT4 "snat4", ENDPOINTS4 "endpoints4", NODES4 "nodes4",
-    SOCKETS4 "sockets4"
+    SOCKETS4 "sockets4", RANGES4 "ranges4" [u32; 2]
 );
 family_maps!(
     V6, [u32; 4],
     SERVICES6 "services6", BACKENDS6 "backends6", SOURCES6 "sources6", FLOWS6 "flows6",
     EMBRYOS6 "embryos6", SNAT6 "snat6", ENDPOINTS6 "endpoints6", NODES6 "nodes6",
-    SOCKETS6 "sockets6"
+    SOCKETS6 "sockets6", RANGES6 "ranges6" [u32; 5]
 );
 
 #[btf_map(name = "slots")]

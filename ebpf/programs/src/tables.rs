@@ -2,7 +2,7 @@
 
 use aya_ebpf::{btf_maps::lpm_trie, helpers::generated::bpf_jiffies64};
 use skep_abi::{
-    AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Flow, FlowKey, Node, Peer,
+    AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Family as _, Flow, FlowKey, Node, Peer,
     SLOTS_PER_BLOCK, Service, ServiceKey, SocketKey, SocketPeer, V4, V6, config_flags,
 };
 use skep_engine::{FlowTable, Ingress, Seen, Tables};
@@ -40,7 +40,7 @@ macro_rules! with_flows {
 
 macro_rules! kernel_tables {
     ($family:ty, $addr:ty, $bits:literal, $services:ident, $backends:ident, $sources:ident, $flows:ident, $embryos:ident,
-     $snat:ident, $endpoints:ident, $nodes:ident, $sockets:ident) => {
+     $snat:ident, $endpoints:ident, $nodes:ident, $sockets:ident, $ranges:ident) => {
         // SAFETY of all blocks below: the maps hand out pointers to whole values that stay readable
         // until the program ends (the kernel frees entries after a grace period; an entry that is
         // reused meanwhile gives the old or the new value, both well formed as they are plain
@@ -168,6 +168,16 @@ macro_rules! kernel_tables {
             }
 
             #[inline(always)]
+            fn is_in_range(&self, service: u32, addr: &$addr) -> bool {
+                let mut client = [0; 1 + <$family>::WORDS];
+                client[0] = service;
+                for number in 0..<$family>::WORDS {
+                    client[1 + number] = addr[number];
+                }
+                maps::$ranges.get(&lpm_trie::Key::new(32 + $bits, client)).is_some()
+            }
+
+            #[inline(always)]
             fn socket(&self, key: &SocketKey<$family>) -> Option<&'static SocketPeer<$family>> {
                 // SAFETY: see above.
                 unsafe { maps::$sockets.get(key) }
@@ -202,11 +212,11 @@ macro_rules! kernel_tables {
 
 kernel_tables!(
     V4, [u32; 1], 32, SERVICES4, BACKENDS4, SOURCES4, FLOWS4, EMBRYOS4, SNAT4, ENDPOINTS4, NODES4,
-    SOCKETS4
+    SOCKETS4, RANGES4
 );
 kernel_tables!(
     V6, [u32; 4], 128, SERVICES6, BACKENDS6, SOURCES6, FLOWS6, EMBRYOS6, SNAT6, ENDPOINTS6, NODES6,
-    SOCKETS6
+    SOCKETS6, RANGES6
 );
 
 /// What is known of the node.

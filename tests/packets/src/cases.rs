@@ -37,6 +37,7 @@ pub fn all<F: InConfig>() -> Vec<Case<F>> {
     cases.extend(node_ports());
     cases.extend(masquerade());
     cases.extend(rejections());
+    cases.extend(source_ranges());
     cases.extend(xdp());
     cases
 }
@@ -394,6 +395,68 @@ fn rejections<F: InConfig>() -> Vec<Case<F>> {
             world().service(tcp, &[b]).backend_state(backend_state::TERMINATING),
         )
         .send(A, &syn(a, vip), Redirect, &syn(a, (b.0, b.1)).hop()),
+    ]
+}
+
+/// Services that only some clients may use.
+fn source_ranges<F: InConfig>() -> Vec<Case<F>> {
+    let (client, stranger) = ((F::client(), 5000), (F::at(97, 9), 5000));
+    let (a, b, external) = ((F::pod_a(), 4000), (F::pod_b(), 8080), (F::external(), 443));
+    let front =
+        Front { flags: service_flags::SOURCE_RANGES, ..Front::<F>::tcp(external.0, external.1) };
+    let bits = F::network_mask().0;
+    let world = |to: &[_]| World::<F>::new().near_neighbour().service(front, to);
+    let here = || world(&[(b.0, b.1, via::POD)]);
+    let syn = |from, to| Frame::<F>::tcp(from, to, flags::SYN);
+    let for_clients = here().range(F::at(99, 0), bits);
+    let for_clients_alone = here().range(F::client(), F::BITS);
+    vec![
+        Case::new("a client in a Service's range", for_clients.clone()).send(
+            IN,
+            &syn(client, external),
+            Redirect,
+            &syn(client, b).hop(),
+        ),
+        Case::new("a client in a range of one address", for_clients_alone.clone())
+            .send(IN, &syn(client, external), Redirect, &syn(client, b).hop())
+            .same(IN, &syn((F::at(99, 10), 5000), external), Drop),
+        Case::new("a client outside of a Service's ranges", for_clients.clone()).same(
+            IN,
+            &syn(stranger, external),
+            Drop,
+        ),
+        Case::new("a pod outside of a Service's ranges", for_clients.clone()).same(
+            A,
+            &syn(a, external),
+            Drop,
+        ),
+        Case::new("a pod in a Service's range", here().range(F::at(20, 0), bits)).send(
+            A,
+            &syn(a, external),
+            Redirect,
+            &syn(a, b).hop(),
+        ),
+        Case::new("a range of another Service", {
+            let other = Front::<F>::tcp(F::external(), 80);
+            here().service(other, &[(b.0, b.1, via::POD)]).range(F::at(99, 0), bits)
+        })
+        .same(IN, &syn(client, external), Drop),
+        Case::new("a range of every address", here().range(F::Addr::default(), 0)).send(
+            IN,
+            &syn(stranger, external),
+            Redirect,
+            &syn(stranger, b).hop(),
+        ),
+        Case::new("a stranger does not learn that nobody serves", world(&[])).same(
+            IN,
+            &syn(stranger, external),
+            Drop,
+        ),
+        Case::new("XDP: a client outside of a Service's ranges", for_clients).same(
+            XDP,
+            &syn(stranger, external),
+            Drop,
+        ),
     ]
 }
 

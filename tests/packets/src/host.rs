@@ -24,6 +24,9 @@ impl<F: InConfig> HostNode<F> {
         for (key, node) in &world.nodes {
             tables.nodes.push((key.prefix_len, key.addr, *node));
         }
+        for key in &world.ranges {
+            tables.ranges.push((key.prefix_len - 32, key.service, key.addr));
+        }
         for (key, service) in &world.services {
             tables.put_service(*key, *service);
         }

@@ -13,7 +13,7 @@ use nix::{
     sched::{CloneFlags, unshare},
     unistd::geteuid,
 };
-use skep_abi::{V4, V6};
+use skep_abi::{RANGE_ALLOWED, V4, V6};
 use skep_bpf::{Datapath, FamilyTables, Kind, Program, Sizes, TestRun};
 
 use crate::{
@@ -135,6 +135,7 @@ impl KernelNode {
         empty(&tables.endpoints)?;
         empty(&tables.nodes)?;
         empty(&tables.sources)?;
+        empty(&tables.ranges)?;
         all.slots.write(0, &world.slots)?;
         for (id, backend) in (1..).zip(&world.backends) {
             tables.backends.set(id, backend)?;
@@ -145,6 +146,9 @@ impl KernelNode {
         tables.services.insert_all(&world.services)?;
         tables.endpoints.insert_all(&world.endpoints)?;
         tables.nodes.insert_all(&world.nodes)?;
+        for range in &world.ranges {
+            tables.ranges.insert(range, &RANGE_ALLOWED)?;
+        }
         all.update_config(|config| *config = world.config)?;
         Ok(())
     }

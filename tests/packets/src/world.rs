@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use skep_abi::{
-    Backend, Config, Endpoint, EndpointKey, FamilyConfig, Node, NodeKey, Peer, PortRange, Service,
-    ServiceKey, V4, V6, backend_state, config_flags, endpoint_flags, peer_mode, proto, scope,
-    service_flags, via,
+    Backend, Config, Endpoint, EndpointKey, FamilyConfig, Node, NodeKey, Peer, PortRange, RangeKey,
+    Service, ServiceKey, V4, V6, backend_state, config_flags, endpoint_flags, peer_mode, proto,
+    scope, service_flags, via,
 };
 use skep_engine::Net;
 
@@ -138,6 +138,8 @@ pub struct World<F: Plan> {
     pub nodes: Vec<(NodeKey<F>, Node)>,
     /// Table `peers`, from index 1 on.
     pub peers: Vec<Peer>,
+    /// Table `ranges`.
+    pub ranges: Vec<RangeKey<F>>,
 }
 
 /// A family's part of the configuration.
@@ -192,6 +194,7 @@ impl<F: InConfig> World<F> {
             endpoints: vec![],
             nodes: vec![],
             peers: vec![],
+            ranges: vec![],
         };
         world.endpoint(F::node(), 0, endpoint_flags::HOST);
         world.endpoint(F::pod_a(), POD_A, endpoint_flags::POD);
@@ -258,6 +261,14 @@ impl<F: InConfig> World<F> {
     #[must_use]
     pub fn rejecting(self, addr: F::Addr) -> Self {
         self.service(Front { addr, port: 0, proto: proto::ANY, flags: service_flags::REJECT }, &[])
+    }
+
+    /// Lets clients of a prefix use the newest Service.
+    #[must_use]
+    pub fn range(mut self, addr: F::Addr, bits: u32) -> Self {
+        let service = self.services.last().map_or(0, |(_, service)| service.id);
+        self.ranges.push(RangeKey { prefix_len: 32 + bits, service, addr });
+        self
     }
 
     /// Sets the state of the newest backend.

@@ -168,5 +168,6 @@ fn fill_config(tables: &Tables) -> Result<()> {
             ..config
         };
     }
+    config.netns_cookie = sys::netns_cookie().map_err(Error::Namespace)?;
     tables.set_whole_config(&config)
 }

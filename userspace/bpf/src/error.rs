@@ -15,6 +15,9 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// The kernel does not tell which network namespace this is.
+    #[error("cannot read the network namespace's cookie (Linux 5.14 and later have it): {0}")]
+    Namespace(io::Error),
     /// A system call on a table failed.
     #[error("cannot {action} table {table}: {source}")]
     Table {

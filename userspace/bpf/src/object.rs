@@ -83,6 +83,8 @@ fn expected() -> Vec<(&'static str, usize, usize)> {
         ("nodes6", size_of::<abi::NodeKey<V6>>(), size_of::<abi::Node>()),
         ("sockets4", size_of::<abi::SocketKey<V4>>(), size_of::<abi::SocketPeer<V4>>()),
         ("sockets6", size_of::<abi::SocketKey<V6>>(), size_of::<abi::SocketPeer<V6>>()),
+        ("ranges4", size_of::<abi::RangeKey<V4>>(), size_of::<u32>()),
+        ("ranges6", size_of::<abi::RangeKey<V6>>(), size_of::<u32>()),
         ("slots", index, size_of::<abi::SlotBlock>()),
         ("peers", index, size_of::<abi::Peer>()),
         ("config", index, size_of::<abi::Config>()),

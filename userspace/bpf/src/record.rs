@@ -42,5 +42,6 @@ records!(
     u32, u64,
     abi::Service, abi::SlotBlock, abi::AffinityValue, abi::Endpoint, abi::Node, abi::Peer,
     abi::Config, abi::Counter, abi::Event;
-    ServiceKey, AffinityKey, Backend, EndpointKey, NodeKey, FlowKey, Flow, SocketKey, SocketPeer
+    ServiceKey, AffinityKey, Backend, EndpointKey, NodeKey, FlowKey, Flow, SocketKey, SocketPeer,
+    RangeKey
 );

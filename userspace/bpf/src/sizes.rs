@@ -23,6 +23,8 @@ pub struct Sizes {
     pub nodes: u32,
     /// Sockets that were translated (taken at once).
     pub sockets: u32,
+    /// Ranges of clients that Services allow.
+    pub ranges: u32,
     /// Bytes of the ring of events; a power of two.
     pub event_bytes: u32,
 }
@@ -49,6 +51,7 @@ impl Sizes {
             endpoints: 1 << 12,
             nodes: 1 << 13,
             sockets: embryos,
+            ranges: 1 << 16,
             event_bytes: 1 << 18,
         }
     }
@@ -74,6 +77,7 @@ impl Sizes {
             "endpoints" => self.endpoints,
             "nodes" | "peers" => self.nodes,
             "sockets" => self.sockets,
+            "ranges" => self.ranges,
             "events" => self.event_bytes,
             _ => return None,
         })

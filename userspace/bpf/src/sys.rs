@@ -7,7 +7,7 @@ use std::{
     io,
     os::{
         fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
-        unix::ffi::OsStrExt,
+        unix::{ffi::OsStrExt, net::UnixDatagram},
     },
     path::Path,
     ptr,
@@ -30,6 +30,8 @@ const MAP_UPDATE_BATCH: i64 = 26;
 const LINK_CREATE: i64 = 28;
 const LINK_UPDATE: i64 = 29;
 
+/// `SO_NETNS_COOKIE`, the same on all architectures that run eBPF.
+const SO_NETNS_COOKIE: i32 = 71;
 /// `ENOTSUPP`: what the kernel answers to a batch call on a table that has none.
 pub(crate) const ENOTSUPP: i32 = 524;
 /// Kinds of map that have batch calls with a cursor of 4 bytes: hash, per-CPU hash and their LRU forms.
@@ -535,4 +537,21 @@ pub(crate) fn file_system(path: &Path) -> io::Result<i64> {
         0 => Ok(about.f_type),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// The cookie of the calling thread's network namespace, as programs at its sockets see it.
+pub(crate) fn netns_cookie() -> io::Result<u64> {
+    let socket = UnixDatagram::unbound()?;
+    let (mut cookie, mut bytes) = (0_u64, size_of::<u64>() as libc::socklen_t);
+    // SAFETY: both pointers live over the call, which writes no more than `bytes`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut bytes,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use skep_abi::{
     AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Family, Flow, FlowKey,
-    Node, NodeKey, Peer, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
+    Node, NodeKey, Peer, RangeKey, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
 };
 
 use crate::{
@@ -38,6 +38,9 @@ pub struct FamilyTables<F: Family> {
     pub nodes: Table<NodeKey<F>, Node>,
     /// What translated sockets believe to talk to.
     pub sockets: Table<SocketKey<F>, SocketPeer<F>>,
+    /// Clients that may use Services with [`skep_abi::service_flags::SOURCE_RANGES`]; each value is
+    /// [`skep_abi::RANGE_ALLOWED`].
+    pub ranges: Table<RangeKey<F>, u32>,
 }
 
 /// Names of one family's tables.
@@ -51,6 +54,7 @@ struct Names {
     endpoints: &'static str,
     nodes: &'static str,
     sockets: &'static str,
+    ranges: &'static str,
 }
 
 const NAMES4: Names = Names {
@@ -63,6 +67,7 @@ const NAMES4: Names = Names {
     endpoints: "endpoints4",
     nodes: "nodes4",
     sockets: "sockets4",
+    ranges: "ranges4",
 };
 
 const NAMES6: Names = Names {
@@ -75,6 +80,7 @@ const NAMES6: Names = Names {
     endpoints: "endpoints6",
     nodes: "nodes6",
     sockets: "sockets6",
+    ranges: "ranges6",
 };
 
 impl<F: Family> FamilyTables<F> {
@@ -89,6 +95,7 @@ impl<F: Family> FamilyTables<F> {
             endpoints: Table::open(maps, names.endpoints)?,
             nodes: Table::open(maps, names.nodes)?,
             sockets: Table::open(maps, names.sockets)?,
+            ranges: Table::open(maps, names.ranges)?,
         })
     }
 }
@@ -135,7 +142,7 @@ impl Tables {
     }
 
     /// Changes what the programs know of their node. Processes and threads that do so at the same time
-    /// wait for each other; what the loader fills in (tick rate, seed) is kept.
+    /// wait for each other; what the loader fills in (tick rate, seed, namespace) is kept.
     pub fn update_config(&self, change: impl FnOnce(&mut Config)) -> Result<()> {
         let error = |source| Error::Pin { action: "lock", path: self.maps_dir.clone(), source };
         let lock = std::fs::File::open(&self.maps_dir).map_err(error)?;
@@ -145,7 +152,12 @@ impl Tables {
         change(&mut config);
         self.config.insert(
             &0,
-            &Config { ticks_per_s: old.ticks_per_s, hash_seed: old.hash_seed, ..config },
+            &Config {
+                ticks_per_s: old.ticks_per_s,
+                hash_seed: old.hash_seed,
+                netns_cookie: old.netns_cookie,
+                ..config
+            },
         )
     }
 
