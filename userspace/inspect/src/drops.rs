@@ -1,10 +1,22 @@
 //! `skep net drops`: the table `counters`.
 
 use serde::Serialize;
-use skep_abi::Reason;
+use skep_abi::{Counter, Hook, Reason};
 use skep_bpf::Tables;
 
+use crate::Flags;
 use crate::output::Row;
+
+/// Which counters.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct Query {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    /// Also what was forwarded, and what was none of the datapath's business
+    #[arg(long)]
+    all: bool,
+}
 
 /// What became of packets at one hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,21 +37,36 @@ impl Row for Count {
     }
 }
 
-/// All counters that are not zero: what was dropped first, the most frequent of it before the rest.
-pub(crate) fn list(tables: &Tables) -> anyhow::Result<Vec<Count>> {
-    let count = |(hook, reason, counter): (skep_abi::Hook, Reason, skep_abi::Counter)| Count {
+/// Counters that are not zero, as the query wants them: what was dropped first, the most frequent of it
+/// before the rest.
+pub(crate) fn list(tables: &Tables, query: &Query) -> anyhow::Result<Vec<Count>> {
+    let shown = |count: &(Hook, Reason, Counter)| query.all || is_trouble(count.1);
+    let chosen = tables.counters.all()?.into_iter().filter(shown);
+    let mut counts: Vec<_> =
+        chosen.map(|(hook, reason, counter)| count(hook, reason, counter)).collect();
+    counts.sort_by_key(|count| (!count.dropped, std::cmp::Reverse(count.packets)));
+    Ok(counts)
+}
+
+fn count(hook: Hook, reason: Reason, counter: Counter) -> Count {
+    Count {
         reason: reason.name(),
         hook: hook.name(),
         packets: counter.packets,
         bytes: counter.bytes,
         dropped: is_drop(reason),
-    };
-    let mut counts: Vec<_> = tables.counters.all()?.into_iter().map(count).collect();
-    counts.sort_by_key(|count| (!count.dropped, std::cmp::Reverse(count.packets)));
-    Ok(counts)
+    }
 }
 
 /// Whether packets with this fate did not get through.
 pub(crate) fn is_drop(reason: Reason) -> bool {
-    !matches!(reason, Reason::Forwarded | Reason::Passed | Reason::NotConfigured)
+    !matches!(
+        reason,
+        Reason::Forwarded | Reason::Passed | Reason::NotConfigured | Reason::EventLost
+    )
+}
+
+/// Whether a person should know of it.
+fn is_trouble(reason: Reason) -> bool {
+    !matches!(reason, Reason::Forwarded | Reason::Passed)
 }

@@ -13,6 +13,7 @@ use skep_bpf::Tables;
 mod backends;
 mod drops;
 mod endpoints;
+mod filter;
 mod flows;
 mod maps;
 mod names;
@@ -20,6 +21,7 @@ mod nodes;
 mod output;
 mod services;
 mod status;
+mod top;
 
 pub use output::Format;
 
@@ -54,20 +56,15 @@ pub enum Command {
     /// Where Services' traffic goes
     Backends(Flags),
     /// Connections that are tracked
-    Flows {
-        #[command(flatten)]
-        #[allow(missing_docs, reason = "clap would print it as help")]
-        flags: Flags,
-        /// Only connections from or to this address
-        #[arg(long)]
-        address: Option<std::net::IpAddr>,
-    },
+    Flows(flows::Query),
     /// Pods and addresses on this node
     Endpoints(Flags),
     /// Other nodes and the ways to them
     Nodes(Flags),
-    /// Packets by what became of them, drops first
-    Drops(Flags),
+    /// Packets that did not get through, why, and what to do about it
+    Drops(drops::Query),
+    /// Packets and bytes per second of each Service and backend
+    Top(top::Query),
     /// How full each table is
     Maps(Flags),
 }
@@ -78,17 +75,18 @@ impl Command {
             Self::Status(flags)
             | Self::Services(flags)
             | Self::Backends(flags)
-            | Self::Flows { flags, .. }
             | Self::Endpoints(flags)
             | Self::Nodes(flags)
-            | Self::Drops(flags)
             | Self::Maps(flags) => flags,
+            Self::Flows(query) => &query.flags,
+            Self::Drops(query) => &query.flags,
+            Self::Top(query) => &query.flags,
         }
     }
 }
 
-/// Prints what `command` asks for on standard output.
-pub async fn run(command: Command) -> anyhow::Result<()> {
+/// Prints what `command` asks for on `out`, until it is all there or nobody reads it any more.
+pub async fn run(command: Command, out: &mut impl Write) -> anyhow::Result<()> {
     let flags = command.flags().clone();
     let tables = Tables::open(&flags.bpf_dir).with_context(|| {
         format!("no datapath in {}: is an agent running here?", flags.bpf_dir.display())
@@ -98,17 +96,18 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Status(_) => status::print(&tables, &flags)?,
         Command::Services(_) => output::print(&services::list(&tables, &names)?, flags.output)?,
         Command::Backends(_) => output::print(&backends::list(&tables, &names)?, flags.output)?,
-        Command::Flows { address, .. } => {
-            output::print(&flows::list(&tables, &names, *address)?, flags.output)?
+        Command::Flows(query) => {
+            let found = flows::list(&tables, &names, query)?;
+            if found.cut > 0 {
+                eprintln!("{} more: see them with --limit, or ask for less", found.cut);
+            }
+            output::print(&found.flows, flags.output)?
         }
         Command::Endpoints(_) => output::print(&endpoints::list(&tables, &names)?, flags.output)?,
         Command::Nodes(_) => output::print(&nodes::list(&tables)?, flags.output)?,
-        Command::Drops(_) => output::print(&drops::list(&tables)?, flags.output)?,
+        Command::Drops(query) => output::print(&drops::list(&tables, query)?, flags.output)?,
+        Command::Top(query) => return top::run(&tables, query, names, out).await,
         Command::Maps(_) => output::print(&maps::list(&tables)?, flags.output)?,
     };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads may have seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => Ok(outcome?),
-    }
+    output::say(out, &text).map(drop)
 }

@@ -34,6 +34,16 @@ impl Resolver {
         self.names.pods.get(&address).map(String::as_str)
     }
 
+    /// Names for a test.
+    #[cfg(test)]
+    pub(crate) fn of(services: &[(u32, &str)], pods: &[(&str, &str)]) -> Self {
+        let pod = |(address, name): &(&str, &str)| {
+            (address.parse().expect("an address"), (*name).to_owned())
+        };
+        let services = services.iter().map(|(id, name)| (*id, (*name).to_owned())).collect();
+        Self { names: Names { services, pods: pods.iter().map(pod).collect() } }
+    }
+
     /// The pod and port, or the address and port.
     pub(crate) fn socket(&self, address: SocketAddr) -> String {
         match self.pod(address.ip()) {
@@ -54,6 +64,14 @@ pub(crate) async fn load(flags: &Flags) -> anyhow::Result<Resolver> {
             .with_context(|| format!("--run-dir: cannot read {}", flags.run_dir.display()))?,
     };
     Ok(Resolver { names })
+}
+
+/// The names as the agent's file has them now; `old` where they come from elsewhere or cannot be read.
+pub(crate) fn refresh(old: Resolver, flags: &Flags) -> Resolver {
+    if flags.numeric || flags.kubeconfig.is_some() {
+        return old;
+    }
+    Names::read(&flags.run_dir).map_or(old, |names| Resolver { names })
 }
 
 /// The API knows no ids: they are found by the Services' addresses.

@@ -1,5 +1,7 @@
 //! Rows as people and programs like them: aligned columns, JSON or YAML.
 
+use std::io::Write;
+
 use serde::Serialize;
 
 /// How to print.
@@ -34,6 +36,16 @@ pub(crate) fn print<R: Row>(rows: &[R], format: Format) -> anyhow::Result<String
         Format::Yaml => Ok(serde_saphyr::to_string(&rows)?),
         Format::Table => Ok(columns(R::COLUMNS, rows)),
         Format::Wide => Ok(columns(&[R::COLUMNS, R::WIDE_COLUMNS].concat(), rows)),
+    }
+}
+
+/// Puts text out; false when nobody reads it any more.
+pub(crate) fn say(to: &mut impl Write, text: &str) -> anyhow::Result<bool> {
+    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
+        Ok(()) => Ok(true),
+        // Whoever reads may have seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

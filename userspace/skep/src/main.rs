@@ -117,7 +117,9 @@ fn run(command: Command) -> Result<()> {
         Command::Cni => {
             std::process::exit(i32::from(skep_network::cni::run_plugin() != ExitCode::SUCCESS))
         }
-        Command::Net(command) => process::block_on(skep_inspect::run(command)),
+        Command::Net(command) => {
+            process::block_on(async { skep_inspect::run(command, &mut std::io::stdout()).await })
+        }
         Command::Kubeconfig(flags) => kubeconfig::print(&flags),
         Command::Token(command) => process::block_on(token::run(command)),
         Command::Completion { shell } => {
