@@ -18,7 +18,7 @@ pub struct Backend<F: Family> {
     pub state: u8,
     /// A number of [`via`]: how packets reach it.
     pub via: u8,
-    /// [`via::POD`]: the host side of the pod's veth pair. Otherwise 0.
+    /// [`via::POD`]: the host side of the pod's veth pair. [`via::DEVICE`]: the device. Otherwise 0.
     pub ifindex: u32,
     /// [`via::PEER`]: index in `peers` of the node it runs on. Otherwise 0.
     pub peer: u32,
@@ -46,6 +46,8 @@ pub mod via {
     pub const HOST: u8 = 2;
     /// A pod or host on the node [`super::Backend::peer`].
     pub const PEER: u8 = 3;
+    /// Behind [`super::Backend::ifindex`], by the kernel's own routes (somebody else's pod network).
+    pub const DEVICE: u8 = 4;
 }
 
 const _: () = {

@@ -40,7 +40,8 @@ pub struct Config {
 pub struct FamilyConfig<F: Family> {
     /// The node's address: source of translated packets; zero: the family is off.
     pub node: F::Addr,
-    /// Pods of this node: prefix.
+    /// Pods of this node: prefix. What comes in by any device with such a source sees
+    /// [`crate::scope::INTERNAL`].
     pub pods: F::Addr,
     /// Pods of this node: mask.
     pub pods_mask: F::Addr,

@@ -72,6 +72,11 @@ pub mod service_flags {
     pub const NODE_PORT: u32 = 1 << 4;
     /// Only clients in one of the Service's ranges (tables `ranges4`/`ranges6`) may open connections.
     pub const SOURCE_RANGES: u32 = 1 << 5;
+    /// Keep the client's address wherever the backend is: answers come back this way (somebody else's pod
+    /// network, whose pods here and there know each other).
+    pub const KEEP_SOURCE: u32 = 1 << 7;
+    /// Give every client the node's address, even a pod of this node.
+    pub const MASQUERADE: u32 = 1 << 8;
     /// Direct server return: a packet from elsewhere whose backend is on another node is sent to that
     /// node as it is, in an outer header, and the backend answers the client without coming back here.
     /// Such a front end has an entry in [`super::scope::LOCAL`] too, on every node; that of a node port

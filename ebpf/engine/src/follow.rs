@@ -38,7 +38,7 @@ fn is_for_next_hook<F: Net, T: Tables<F>>(tables: &T, place: &Place, at: Ingress
     }
     match place {
         Place::Peer(peer) => tables.peer(*peer).is_none_or(|peer| peer.mode != peer_mode::DIRECT),
-        Place::Stack | Place::Pod(_) | Place::World => false,
+        Place::Stack | Place::Pod(_) | Place::Device(_) | Place::World => false,
     }
 }
 
@@ -164,8 +164,12 @@ pub(crate) fn open_service<F: Net, T: Tables<F>>(
     let from_pod = at.return_ifindex() == 0 && is_local_pod(tables, &headers.src);
     let keeps_source = match place {
         Place::Pod(_) | Place::Stack => backend.addr != headers.src,
-        Place::Peer(_) | Place::World => from_pod || service.flags & service_flags::LOCAL != 0,
+        Place::Peer(_) | Place::Device(_) | Place::World => {
+            let keep = service_flags::LOCAL | service_flags::KEEP_SOURCE;
+            (from_pod || service.flags & keep != 0) && backend.addr != headers.src
+        }
     };
+    let keeps_source = keeps_source && service.flags & service_flags::MASQUERADE == 0;
     let opened = if keeps_source {
         flow::open(tables, headers, &to, &opening)
     } else {

@@ -1,6 +1,8 @@
 //! The hooks on the node's devices and on the overlay device.
 
-use skep_abi::{Config, Reason, Service, config_flags, endpoint_translated, proto, scope};
+use skep_abi::{
+    Config, FamilyConfig, Reason, Service, config_flags, endpoint_translated, proto, scope,
+};
 use skep_packet::{Headers, Packet, parse};
 
 use crate::{
@@ -51,7 +53,9 @@ pub fn from_node<F: Net, T: Tables<F>>(
         // there, unless the port tells, and for a flow first everywhere else.
         if is_port_in(headers.dport_be, config.snat_ports) {
             table = FlowTable::Snat;
-        } else if !is_port_in(headers.dport_be, config.node_ports) && !is_service(tables, headers) {
+        } else if !is_port_in(headers.dport_be, config.node_ports)
+            && !is_service(tables, headers, net)
+        {
             return Verdict::PASS;
         }
     }
@@ -61,14 +65,15 @@ pub fn from_node<F: Net, T: Tables<F>>(
     if pod != 0 {
         return into_pod(packet, headers, pod, at);
     }
-    if is_service(tables, headers) {
+    if is_service(tables, headers, net) {
         return Verdict::OPEN;
     }
     let unassigned = is_in::<F>(&headers.dst, &net.services, &net.services_mask);
-    if unassigned { Verdict::drop(Reason::UnknownService) } else { Verdict::PASS }
+    if unassigned { Verdict::OPEN } else { Verdict::PASS }
 }
 
-/// What [`from_node`] left: new connections to a Service.
+/// What [`from_node`] left: new connections to a Service, and what has an address in the range of
+/// Services.
 #[inline(always)]
 pub fn open_from_node<F: Net, T: Tables<F>>(
     packet: &mut impl Packet,
@@ -79,22 +84,37 @@ pub fn open_from_node<F: Net, T: Tables<F>>(
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
     let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
     let (headers, context) = (&headers, &Context { at, config: &config, round });
-    match lookup(tables, headers) {
+    let net = F::config(&config);
+    match lookup(tables, headers, net) {
         Some(service) => open_service(packet, tables, headers, &service, context),
+        None if is_in::<F>(&headers.dst, &net.services, &net.services_mask) => {
+            service::unknown(tables, &headers.dst, scope::EXTERNAL)
+        }
         None => Verdict::PASS,
     }
 }
 
 /// Whether the packet goes to a front end.
 #[inline(always)]
-fn is_service<F: Net, T: Tables<F>>(tables: &T, headers: &Headers<F>) -> bool {
-    lookup(tables, headers).is_some()
+fn is_service<F: Net, T: Tables<F>>(
+    tables: &T,
+    headers: &Headers<F>,
+    net: &FamilyConfig<F>,
+) -> bool {
+    lookup(tables, headers, net).is_some()
 }
 
+/// The front end as the sender sees it: pods of somebody else's network come in here too.
 #[inline(always)]
-fn lookup<F: Net, T: Tables<F>>(tables: &T, headers: &Headers<F>) -> Option<T::Ref<Service>> {
+fn lookup<F: Net, T: Tables<F>>(
+    tables: &T,
+    headers: &Headers<F>,
+    net: &FamilyConfig<F>,
+) -> Option<T::Ref<Service>> {
     let (port_be, proto) = (headers.dport_be, headers.proto);
-    service::lookup(tables, &headers.dst, port_be, proto, scope::EXTERNAL)
+    let inside = is_in::<F>(&headers.src, &net.pods, &net.pods_mask);
+    let scope = if inside { scope::INTERNAL } else { scope::EXTERNAL };
+    service::lookup(tables, &headers.dst, port_be, proto, scope)
 }
 
 /// Into a pod of this node, from the hooks that reach there. XDP does not; the hook behind it does.

@@ -14,6 +14,8 @@ pub(crate) enum Place {
     Stack,
     /// Another node, by its index in `peers`.
     Peer(u32),
+    /// Behind this device, by the kernel's routes.
+    Device(u32),
     /// Outside of the cluster.
     World,
 }
@@ -42,6 +44,7 @@ pub(crate) fn locate_backend<F: Net, T: Tables<F>>(tables: &T, backend: &Backend
         via::POD => Place::Pod(backend.ifindex),
         via::HOST => Place::Stack,
         via::PEER => Place::Peer(backend.peer),
+        via::DEVICE => Place::Device(backend.ifindex),
         _ => {
             let found = locate_apart(tables, &backend.addr);
             let argument = found as u32;
@@ -63,7 +66,8 @@ fn locate_apart<F: Net, T: Tables<F>>(tables: &T, addr: &F::Addr) -> u64 {
         Place::Stack => 0,
         Place::Pod(ifindex) => 1 << 32 | u64::from(ifindex),
         Place::Peer(index) => 2 << 32 | u64::from(index),
-        Place::World => 3 << 32,
+        // Only a backend says so.
+        Place::World | Place::Device(_) => 3 << 32,
     }
 }
 
@@ -79,6 +83,7 @@ pub(crate) fn send<F: Net>(
         Place::Stack => return Verdict::pass(Reason::Forwarded),
         Place::Pod(ifindex) => Verdict::to_pod(ifindex),
         Place::Peer(peer) => Verdict::to_peer(peer),
+        Place::Device(ifindex) => Verdict::out(ifindex),
         Place::World if out == 0 => return Verdict::pass(Reason::Forwarded),
         Place::World => Verdict::out(out),
     };

@@ -14,6 +14,10 @@ use crate::{
 
 use Fate::{Drop, Pass, Redirect};
 
+mod foreign;
+
+use foreign::foreign;
+
 /// From pod A.
 const A: (Program, u32) = (Program::PodIngress, POD_A);
 /// From pod B.
@@ -39,6 +43,7 @@ pub fn all<F: InConfig>() -> Vec<Case<F>> {
     cases.extend(rejections());
     cases.extend(source_ranges());
     cases.extend(xdp());
+    cases.extend(foreign());
     cases
 }
 

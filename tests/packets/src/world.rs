@@ -229,9 +229,12 @@ impl<F: InConfig> World<F> {
     pub fn service(mut self, front: Front<F>, to: &[(F::Addr, u16, u8)]) -> Self {
         let slot_base = self.slots.len() as u32;
         for &(addr, port, via) in to {
-            let ifindex = self.endpoints.iter().find(|(key, _)| key.addr == addr);
-            let ifindex =
-                if via == via::POD { ifindex.map_or(0, |(_, found)| found.ifindex) } else { 0 };
+            let endpoint = self.endpoints.iter().find(|(key, _)| key.addr == addr);
+            let ifindex = match via {
+                via::POD => endpoint.map_or(0, |(_, found)| found.ifindex),
+                via::DEVICE => UPLINK,
+                _ => 0,
+            };
             let peer = if via != via::PEER { 0 } else { 1 + u32::from(addr == F::far_pod()) };
             let state = backend_state::READY;
             self.backends.push(Backend { addr, port_be: port.to_be(), state, via, ifindex, peer });
@@ -287,6 +290,26 @@ impl<F: InConfig> World<F> {
         if let Some(near) = self.peers.first_mut() {
             (near.mac, near.ifindex) = (NEIGHBOUR, LOOPBACK);
         }
+        self
+    }
+
+    /// Leaves the pods to somebody else's network: only the node itself is known.
+    #[must_use]
+    pub fn foreign(mut self) -> Self {
+        self.endpoints.retain(|(_, endpoint)| endpoint.flags & endpoint_flags::HOST != 0);
+        self.nodes.clear();
+        self.peers.clear();
+        let mask = F::network_mask().1;
+        let part = FamilyConfig {
+            node: F::node(),
+            pods: F::at(20, 0),
+            pods_mask: mask,
+            services: F::at(40, 0),
+            services_mask: mask,
+            ..FamilyConfig::default()
+        };
+        F::put(&mut self.config, part);
+        self.config.uplink_ifindex = 0;
         self
     }
 
