@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use ipnet::IpNet;
 use skep_auth::serviceaccount::DEFAULT_ISSUER;
@@ -25,9 +25,10 @@ pub struct Flags {
     /// The address that members of the cluster reach the server at; that of the default route if not given
     #[arg(long)]
     pub advertise_address: Option<IpAddr>,
-    /// Where Services get their addresses from
-    #[arg(long, default_value = "10.96.0.0/16")]
-    pub service_cluster_ip_range: IpNet,
+    /// Where Services get their addresses from; two ranges, comma-separated, for dual stack, that of
+    /// Services that do not choose first
+    #[arg(long, value_delimiter = ',', default_value = "10.96.0.0/16")]
+    pub service_cluster_ip_range: Vec<IpNet>,
     /// Where Services get their node ports from, both ends included
     #[arg(long, default_value = "30000-32767", value_parser = parse_ports)]
     pub service_node_port_range: RangeInclusive<u16>,
@@ -78,16 +79,23 @@ impl TryFrom<Flags> for Config {
     type Error = anyhow::Error;
 
     fn try_from(flags: Flags) -> anyhow::Result<Self> {
-        let range = flags.service_cluster_ip_range;
-        let host_bits = range.max_prefix_len() - range.prefix_len();
-        ensure!(
-            (3..=20).contains(&host_bits),
-            "--service-cluster-ip-range: {range} has {host_bits} host bits; give one with 3 to 20"
-        );
+        let ranges = &flags.service_cluster_ip_range;
+        for range in ranges {
+            let host_bits = range.max_prefix_len() - range.prefix_len();
+            ensure!(
+                (3..=20).contains(&host_bits),
+                "--service-cluster-ip-range: {range} has {host_bits} host bits; give one with 3 to 20"
+            );
+        }
+        let first = match ranges[..] {
+            [first] => first,
+            [first, second] if first.addr().is_ipv4() != second.addr().is_ipv4() => first,
+            _ => bail!("--service-cluster-ip-range takes at most one range of each address family"),
+        };
         let advertise_address = match flags.advertise_address {
             Some(address) => address,
             None if !flags.bind_address.is_unspecified() => flags.bind_address,
-            None => default_address(range.addr())?,
+            None => default_address(first.addr())?,
         };
         ensure!(
             !advertise_address.is_unspecified(),
@@ -98,6 +106,11 @@ impl TryFrom<Flags> for Config {
 }
 
 impl Config {
+    /// Where Services that do not choose a family get their addresses from.
+    pub(crate) fn first_service_range(&self) -> IpNet {
+        self.flags.service_cluster_ip_range[0]
+    }
+
     /// Where the cluster's certificates and keys lie.
     #[must_use]
     pub fn pki_folder(&self) -> PathBuf {
@@ -176,6 +189,7 @@ mod tests {
             (["--service-node-port-range", "30000"], "--service-node-port-range"),
             (["--service-node-port-range", "2-1"], "the range is empty"),
             (["--service-cluster-ip-range", "10.0.0.0/8"], "--service-cluster-ip-range"),
+            (["--service-cluster-ip-range", "10.0.0.0/16,10.1.0.0/16"], "one range of each"),
             (["--advertise-address", "0.0.0.0"], "--advertise-address"),
             (["--tls-cert-file", "x"], "--tls-private-key-file"),
         ];

@@ -60,7 +60,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     bootstrap::remember(&server).await.context("read the Services")?;
     tokio::spawn(facts::follow(server.clone(), background.clone()));
     tokio::spawn(keep_history(server.clone(), background));
-    bootstrap::run(&server, flags.service_cluster_ip_range)
+    bootstrap::run(&server, config.first_service_range())
         .await
         .context("prepare the cluster's first objects")?;
     server.facts().caught_up(&server).await?;
@@ -93,7 +93,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 
 fn pki(config: &Config) -> anyhow::Result<ClusterPki> {
     let flags = &config.flags;
-    let service = Services::first_address(flags.service_cluster_ip_range);
+    let service = Services::first_address(config.first_service_range());
     let mut names = ServingNames::of_cluster(&flags.cluster_domain, service)
         .with(&config.advertise_address.to_string());
     if !flags.bind_address.is_unspecified() {
@@ -155,7 +155,7 @@ fn parts(config: &Config, pki: &ClusterPki, store: Arc<dyn Store>) -> anyhow::Re
         },
         facts: Facts::default(),
         services: Services::new(
-            flags.service_cluster_ip_range,
+            flags.service_cluster_ip_range.clone(),
             flags.service_node_port_range.clone(),
         ),
         kubelets,

@@ -3,6 +3,7 @@
 
 mod allocation;
 mod bitmap;
+mod families;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -18,23 +19,28 @@ use bitmap::Bitmap;
 /// The cluster's ranges and what of them is taken.
 #[derive(Debug)]
 pub(crate) struct Services {
-    range: IpNet,
+    /// One of each family at most; the first is that of Services that do not choose.
+    ranges: Vec<IpNet>,
     ports: RangeInclusive<u16>,
     taken: Mutex<Taken>,
 }
 
 #[derive(Debug)]
 struct Taken {
-    addresses: Bitmap,
+    /// One per range.
+    addresses: Vec<Bitmap>,
     ports: Bitmap,
 }
 
 /// What one Service holds, as offsets into the ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Holding {
-    addresses: Vec<usize>,
+    addresses: Vec<Place>,
     ports: Vec<usize>,
 }
+
+/// A cluster address: the number of its range, and its place there.
+type Place = (usize, usize);
 
 /// What a write has taken. Dropped without [`Reservation::commit`], it is given back.
 #[derive(Debug)]
@@ -63,16 +69,10 @@ fn is_service(resource: &Resource) -> bool {
 }
 
 impl Services {
-    pub(crate) fn new(range: IpNet, ports: RangeInclusive<u16>) -> Self {
-        let host_bits = u32::from(range.max_prefix_len() - range.prefix_len());
-        let mut addresses = Bitmap::new(1 << host_bits);
-        // The network's own address and, for IPv4, the broadcast address serve nobody.
-        addresses.take(0);
-        if matches!(range, IpNet::V4(_)) {
-            addresses.take((1 << host_bits) - 1);
-        }
+    pub(crate) fn new(ranges: Vec<IpNet>, ports: RangeInclusive<u16>) -> Self {
+        let addresses = ranges.iter().map(empty).collect();
         let ports_bitmap = Bitmap::new(ports.len());
-        Self { range, ports, taken: Mutex::new(Taken { addresses, ports: ports_bitmap }) }
+        Self { ranges, ports, taken: Mutex::new(Taken { addresses, ports: ports_bitmap }) }
     }
 
     /// The address of the `kubernetes` Service: the first of the range.
@@ -84,8 +84,8 @@ impl Services {
     pub(crate) fn remember(&self, service: &Object) {
         let holding = self.holding(service);
         let mut taken = self.taken.lock();
-        for &offset in &holding.addresses {
-            taken.addresses.take(offset);
+        for &(range, offset) in &holding.addresses {
+            taken.addresses[range].take(offset);
         }
         for &offset in &holding.ports {
             taken.ports.take(offset);
@@ -119,12 +119,13 @@ impl Services {
 
     fn give_back(&self, holding: &Holding) {
         let mut taken = self.taken.lock();
-        holding.addresses.iter().for_each(|&offset| taken.addresses.free(offset));
+        holding.addresses.iter().for_each(|&(range, offset)| taken.addresses[range].free(offset));
         holding.ports.iter().for_each(|&offset| taken.ports.free(offset));
     }
 
-    fn address_offset(&self, address: IpAddr) -> Option<usize> {
-        bitmap::offset_of(self.range, address)
+    fn place(&self, address: IpAddr) -> Option<Place> {
+        let mut ranges = self.ranges.iter().enumerate();
+        ranges.find_map(|(number, range)| Some((number, bitmap::offset_of(*range, address)?)))
     }
 
     fn port_offset(&self, port: u16) -> Option<usize> {
@@ -137,15 +138,27 @@ impl Services {
             allocation::node_ports(service).filter_map(|port| self.port_offset(port)).collect();
         ports.sort_unstable();
         ports.dedup();
-        Holding { addresses: addresses.filter_map(|a| self.address_offset(a)).collect(), ports }
+        Holding { addresses: addresses.filter_map(|address| self.place(address)).collect(), ports }
     }
+}
+
+/// A range of which nothing is taken but the network's own address and, for IPv4, the broadcast address,
+/// which serve nobody.
+fn empty(range: &IpNet) -> Bitmap {
+    let host_bits = u32::from(range.max_prefix_len() - range.prefix_len());
+    let mut addresses = Bitmap::new(1 << host_bits);
+    addresses.take(0);
+    if range.addr().is_ipv4() {
+        addresses.take((1 << host_bits) - 1);
+    }
+    addresses
 }
 
 impl Holding {
     fn without(&self, other: &Self) -> Self {
-        let less = |all: &[usize], other: &[usize]| {
-            all.iter().copied().filter(|offset| !other.contains(offset)).collect()
-        };
+        fn less<T: Copy + PartialEq>(all: &[T], other: &[T]) -> Vec<T> {
+            all.iter().copied().filter(|held| !other.contains(held)).collect()
+        }
         Self {
             addresses: less(&self.addresses, &other.addresses),
             ports: less(&self.ports, &other.ports),

@@ -47,7 +47,7 @@ struct Of<F: Args> {
 pub(crate) async fn run(flags: Flags, shutdown: CancellationToken) -> Result<()> {
     let node =
         if flags.agent { Some(parse::<agent::Flags>("agent", &flags.agent_flags)?) } else { None };
-    let service_range = flags.apiserver.service_cluster_ip_range;
+    let service_ranges = comma_separated(&flags.apiserver.service_cluster_ip_range);
     let apiserver = skep_apiserver::Config::try_from(flags.apiserver)?;
     let (address, pki) = (apiserver.advertised(), apiserver.pki_folder());
     crate::process::write_pid(&flags.run_dir, "server")?;
@@ -57,11 +57,10 @@ pub(crate) async fn run(flags: Flags, shutdown: CancellationToken) -> Result<()>
         let user = UserInfo { name: user.to_owned(), ..UserInfo::default() };
         skep_apiserver::local_client(&running.server, user)
     };
-    let ranges: Vec<String> = flags.cluster_cidr.iter().map(ToString::to_string).collect();
     let authority = |extension| pki.join("ca").with_extension(extension).display().to_string();
     let words = [
-        format!("--cluster-cidr={}", ranges.join(",")),
-        format!("--service-cluster-ip-range={service_range}"),
+        format!("--cluster-cidr={}", comma_separated(&flags.cluster_cidr)),
+        format!("--service-cluster-ip-range={service_ranges}"),
         format!("--cluster-signing-cert-file={}", authority("crt")),
         format!("--cluster-signing-key-file={}", authority("key")),
         format!("--root-ca-file={}", authority("crt")),
@@ -106,6 +105,11 @@ async fn first_end(parts: Vec<(&'static str, JoinHandle<Result<()>>)>) -> Result
         Box::pin(async move { part.await.with_context(|| format!("{name} died"))?.context(name) })
     });
     futures::future::select_all(named).await.0
+}
+
+fn comma_separated(ranges: &[IpNet]) -> String {
+    let ranges: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+    ranges.join(",")
 }
 
 fn parse<F: Args>(name: &str, words: &[String]) -> Result<F> {

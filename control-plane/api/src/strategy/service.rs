@@ -15,8 +15,24 @@ type Need = fn(&Map<String, Value>) -> bool;
 pub(super) fn update(object: &mut Object, old: &Object) {
     let was = old["spec"].as_object().cloned().unwrap_or_default();
     let spec = child(object, "spec");
+    drop_empty(spec);
     keep_allocated(spec, &was);
     drop_unneeded(spec, &was);
+}
+
+/// An empty address and port 0 say the same as no field.
+fn drop_empty(spec: &mut Map<String, Value>) {
+    let is_empty = |value: &mut Value| *value == "" || *value == 0;
+    for field in ["clusterIP", "healthCheckNodePort"] {
+        if spec.get_mut(field).is_some_and(is_empty) {
+            spec.remove(field);
+        }
+    }
+    for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+        if port.get_mut("nodePort").is_some_and(is_empty) {
+            port.as_object_mut().map(|port| port.remove("nodePort"));
+        }
+    }
 }
 
 fn keep_allocated(spec: &mut Map<String, Value>, was: &Map<String, Value>) {

@@ -9,9 +9,7 @@ use skep_api::Object;
 use skep_api::names::GroupKind;
 use skep_api::status::{FieldError, Status};
 
-use super::{Holding, Services, bitmap};
-
-const NONE: &str = "None";
+use super::{Holding, Services, bitmap, families};
 
 /// The cluster addresses that a Service has.
 pub(super) fn addresses(service: &Object) -> Vec<IpAddr> {
@@ -41,7 +39,7 @@ fn needs_address(service: &Object) -> bool {
 }
 
 fn is_headless(service: &Object) -> bool {
-    service["spec"]["clusterIP"] == NONE
+    service["spec"]["clusterIP"] == families::NONE
 }
 
 fn needs_node_ports(service: &Object) -> bool {
@@ -57,10 +55,10 @@ fn needs_health_port(service: &Object) -> bool {
     spec["type"] == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local"
 }
 
-fn invalid(service: &Object, error: FieldError) -> Status {
+fn invalid(service: &Object, errors: &[FieldError]) -> Status {
     let name = service["metadata"]["name"].as_str().unwrap_or_default();
     let kind = GroupKind { group: "".into(), kind: "Service".into() };
-    Status::invalid(&kind, name, &[error])
+    Status::invalid(&kind, name, errors)
 }
 
 impl Services {
@@ -72,14 +70,11 @@ impl Services {
         taken: &mut Holding,
     ) -> Result<(), Status> {
         let held = old.map(|old| self.holding(old)).unwrap_or_default();
-        if let Some(old) = old {
-            carry_over(service, old);
-        }
         if needs_address(service) {
+            self.complete_families(service, old)?;
             if !is_headless(service) {
-                self.allocate_address(service, &held, taken)?;
+                self.allocate_addresses(service, &held, taken)?;
             }
-            self.complete_families(service)?;
         }
         self.allocate_ports(service, &held, taken)?;
         if needs_health_port(service) {
@@ -88,30 +83,45 @@ impl Services {
         Ok(())
     }
 
-    fn allocate_address(
+    fn complete_families(&self, service: &mut Object, old: Option<&Object>) -> Result<(), Status> {
+        let cluster: Vec<&str> = self.ranges.iter().map(families::of_range).collect();
+        let old = old.and_then(|old| old["spec"].as_object());
+        let Some(spec) = service["spec"].as_object_mut() else { return Ok(()) };
+        families::complete(spec, old, &cluster).map_err(|errors| invalid(service, &errors))
+    }
+
+    /// An address of each of the Service's families, its own or a fresh one.
+    fn allocate_addresses(
         &self,
         service: &mut Object,
         held: &Holding,
         taken: &mut Holding,
     ) -> Result<(), Status> {
-        let wanted = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
-        let address = if wanted.is_empty() {
-            let offset = self.taken.lock().addresses.take_any(rand::rng().random_range(..1 << 24));
-            let offset = offset.ok_or_else(|| {
-                Status::internal(format!(
-                    "failed to allocate a serviceIP: range {} is full",
-                    self.range
-                ))
-            })?;
-            taken.addresses.push(offset);
-            bitmap::nth_address(self.range, offset).to_string()
-        } else {
-            self.take_address(service, &wanted, held, taken)?;
-            wanted
-        };
-        service["spec"]["clusterIPs"] = json!([address]);
-        service["spec"]["clusterIP"] = address.into();
+        let Some(spec) = service["spec"].as_object() else { return Ok(()) };
+        let mut addresses = families::strings(spec, "clusterIPs");
+        for (index, family) in families::strings(spec, "ipFamilies").iter().enumerate() {
+            match addresses.get(index) {
+                Some(wanted) => self.take_address(service, wanted, held, taken)?,
+                None => addresses.push(self.any_address(family, taken)?.to_string()),
+            }
+        }
+        service["spec"]["clusterIP"] = addresses.first().cloned().into();
+        service["spec"]["clusterIPs"] = json!(addresses);
         Ok(())
+    }
+
+    fn any_address(&self, family: &str, taken: &mut Holding) -> Result<IpAddr, Status> {
+        let mut ranges = self.ranges.iter().enumerate();
+        let (number, range) = ranges
+            .find(|(_, range)| families::of_range(range) == family)
+            .ok_or_else(|| Status::internal(format!("no range of {family} addresses")))?;
+        let seed = rand::rng().random_range(..1 << 24);
+        let offset = self.taken.lock().addresses[number].take_any(seed);
+        let offset = offset.ok_or_else(|| {
+            Status::internal(format!("failed to allocate a serviceIP: range {range} is full"))
+        })?;
+        taken.addresses.push((number, offset));
+        Ok(bitmap::nth_address(*range, offset))
     }
 
     fn take_address(
@@ -123,71 +133,31 @@ impl Services {
     ) -> Result<(), Status> {
         let refuse = |why: String| {
             let detail = format!("failed to allocate IP {wanted}: {why}");
-            Err(invalid(service, FieldError::invalid("spec.clusterIPs", json!([wanted]), detail)))
+            Err(invalid(
+                service,
+                &[FieldError::invalid("spec.clusterIPs", json!([wanted]), detail)],
+            ))
         };
         let Ok(address) = wanted.parse::<IpAddr>() else {
             // Validation says what is wrong with it.
             return Ok(());
         };
-        let Some(offset) = self.address_offset(address) else {
+        let Some(place) = self.place(address) else {
+            let own = |range: &&IpNet| range.addr().is_ipv4() == address.is_ipv4();
+            let ranges: Vec<String> =
+                self.ranges.iter().filter(own).map(ToString::to_string).collect();
             return refuse(format!(
                 "the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {}",
-                self.range
+                ranges.join(", ")
             ));
         };
-        if held.addresses.contains(&offset) {
+        if held.addresses.contains(&place) {
             return Ok(());
         }
-        if !self.taken.lock().addresses.take(offset) {
+        if !self.taken.lock().addresses[place.0].take(place.1) {
             return refuse("provided IP is already allocated".to_owned());
         }
-        taken.addresses.push(offset);
-        Ok(())
-    }
-
-    /// `ipFamilies` and `ipFamilyPolicy` of a cluster with one family.
-    fn complete_families(&self, service: &mut Object) -> Result<(), Status> {
-        let (own, other) = match self.range {
-            IpNet::V4(_) => ("IPv4", "IPv6"),
-            IpNet::V6(_) => ("IPv6", "IPv4"),
-        };
-        let headless = is_headless(service);
-        let selects = service["spec"]["selector"].as_object().is_some_and(|map| !map.is_empty());
-        // Endpoints that somebody else writes may have any family.
-        let any_family = headless && !selects;
-        let spec = &mut service["spec"];
-        if headless {
-            spec["clusterIPs"] = json!([NONE]);
-        }
-        let policy = spec["ipFamilyPolicy"].as_str().map(str::to_owned);
-        if policy.as_deref() == Some("RequireDualStack") && !any_family {
-            let detail = "this cluster is not configured for dual-stack services";
-            let error =
-                FieldError::invalid("spec.ipFamilyPolicy", json!("RequireDualStack"), detail);
-            return Err(invalid(service, error));
-        }
-        let families = spec["ipFamilies"].as_array().is_some_and(|families| !families.is_empty());
-        if any_family && policy.is_none() && !families {
-            spec["ipFamilyPolicy"] = "RequireDualStack".into();
-            spec["ipFamilies"] = json!([own, other]);
-            return Ok(());
-        }
-        if policy.is_none() {
-            spec["ipFamilyPolicy"] = "SingleStack".into();
-        }
-        if !families {
-            spec["ipFamilies"] = match policy.as_deref() {
-                Some("RequireDualStack") => json!([own, other]),
-                _ => json!([own]),
-            };
-        } else if spec["ipFamilies"][0] != own && !any_family {
-            let detail = "not configured on this cluster";
-            let family = spec["ipFamilies"][0].clone();
-            return Err(invalid(
-                service,
-                FieldError::invalid("spec.ipFamilies[0]", family, detail),
-            ));
-        }
+        taken.addresses.push(place);
         Ok(())
     }
 
@@ -250,7 +220,7 @@ impl Services {
         taken: &mut Holding,
     ) -> Result<(), Status> {
         let refuse =
-            |detail: String| Err(invalid(service, FieldError::invalid(field, wanted, detail)));
+            |detail: String| Err(invalid(service, &[FieldError::invalid(field, wanted, detail)]));
         let offset = u16::try_from(wanted).ok().and_then(|port| self.port_offset(port));
         let Some(offset) = offset else {
             return refuse(format!(
@@ -281,39 +251,5 @@ impl Services {
         }
         service["spec"]["healthCheckNodePort"] = self.fresh_port(taken)?.into();
         Ok(())
-    }
-}
-
-/// A client that does not tell what the server chose means that it should stay.
-fn carry_over(service: &mut Object, old: &Object) {
-    let absent = |value: &Value| value.is_null() || value == "" || value == 0;
-    if needs_address(service) && needs_address(old) {
-        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-            if absent(&service["spec"][field]) && !absent(&old["spec"][field]) {
-                service["spec"][field] = old["spec"][field].clone();
-            }
-        }
-    }
-    if needs_health_port(service)
-        && needs_health_port(old)
-        && absent(&service["spec"]["healthCheckNodePort"])
-    {
-        service["spec"]["healthCheckNodePort"] = old["spec"]["healthCheckNodePort"].clone();
-    }
-    if !needs_node_ports(service) || !needs_node_ports(old) {
-        return;
-    }
-    let mut used: Vec<u16> = node_ports(service).collect();
-    let Some(ports) = service["spec"]["ports"].as_array_mut() else { return };
-    for port in ports.iter_mut().filter(|port| absent(&port["nodePort"])) {
-        let same =
-            |other: &&Value| other["port"] == port["port"] && other["protocol"] == port["protocol"];
-        let before = old["spec"]["ports"].as_array().into_iter().flatten().find(same);
-        let number = before.and_then(|before| before["nodePort"].as_u64()).unwrap_or(0);
-        let number = u16::try_from(number).unwrap_or(0);
-        if number != 0 && !used.contains(&number) {
-            used.push(number);
-            port["nodePort"] = number.into();
-        }
     }
 }
