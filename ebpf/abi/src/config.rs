@@ -25,6 +25,10 @@ pub struct Config {
     pub overlay_port: u32,
     /// Bits of [`config_flags`].
     pub flags: u32,
+    /// The largest packet that the uplink carries, link header not counted; 0: not known, 1500.
+    pub uplink_mtu: u32,
+    /// Zero.
+    pub pad: u32,
     /// The kernel's tick rate; filled by the loader.
     pub ticks_per_s: u32,
     /// Seed of the hashes that choose slots and ports; filled by the loader, kept over restarts.
@@ -82,5 +86,5 @@ const _: () = {
     assert!(size_of::<FamilyConfig<V4>>() == 28);
     assert!(size_of::<FamilyConfig<V6>>() == 112);
     assert!(size_of::<PortRange>() == 4);
-    assert!(size_of::<Config>() == 184);
+    assert!(size_of::<Config>() == 192);
 };

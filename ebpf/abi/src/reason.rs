@@ -70,6 +70,9 @@ numbered! {
         EventLost = 19, "event-lost";
         /// A client outside of the ranges that the Service allows: dropped.
         SourceNotAllowed = 20, "source-not-allowed";
+        /// A packet that with an outer header does not fit the way to its backend's node: its sender is
+        /// told, if it wants to be.
+        PacketTooBig = 21, "packet-too-big";
     }
 }
 

@@ -5,7 +5,7 @@ use skep_packet::Packet;
 
 use crate::{
     Ingress, Net, SNAT_ROUNDS, Tables, Verdict, from_node, from_pod, open_from_node, open_from_pod,
-    route_from_pod, to_node, to_pod,
+    route_from_pod, to_node, to_pod, unwrap,
 };
 
 /// The verdict of a hook's program on a packet, which is changed along. Nothing for hooks that decide
@@ -13,7 +13,7 @@ use crate::{
 pub fn decide<F: Net, T: Tables<F>>(
     packet: &mut impl Packet,
     tables: &T,
-    at: Ingress,
+    mut at: Ingress,
 ) -> Option<Verdict> {
     Some(match at.hook {
         Hook::PodIngress => {
@@ -28,6 +28,13 @@ pub fn decide<F: Net, T: Tables<F>>(
         }
         Hook::Xdp | Hook::NodeIngress | Hook::OverlayIngress => {
             let mut verdict = from_node(packet, tables, at);
+            if verdict == Verdict::UNWRAP {
+                if !unwrap(packet, tables) {
+                    return Some(Verdict::PASS);
+                }
+                at.from_peer = true;
+                verdict = from_node(packet, tables, at);
+            }
             if verdict == Verdict::OPEN {
                 verdict = in_rounds(|round| open_from_node(packet, tables, at, round));
             }

@@ -91,6 +91,13 @@ fn grow<F: Net, T: Tables<F>>(tables: &T, headers: &Headers<F>, key: &FlowKey<F>
         return;
     }
     let opening = headers.kind == Kind::Tcp && headers.tcp_flags & tcp_flags::ACK == 0;
+    if flow.flags & flow_flags::TUNNEL != 0 {
+        // Answers do not come here: a client that goes on has got one.
+        if !opening && tables.put_flow(FlowTable::Flows, key, flow) {
+            tables.remove_flow(FlowTable::Embryos, key);
+        }
+        return;
+    }
     if flow.state & flow_state::ANSWERED == 0 || opening {
         return;
     }
@@ -127,10 +134,28 @@ pub(crate) fn open<F: Net, T: Tables<F>>(
     to: &Rewrite<'_, F>,
     opening: &Opening,
 ) -> Result<(), Reason> {
-    if put_reply(tables, headers, to, opening) && put_first(tables, headers, to, opening, 0) {
+    if put_reply(tables, headers, to, opening)
+        && put_first(tables, headers, to, opening, flow_flags::DST)
+    {
         return Ok(());
     }
     Err(Reason::FlowsFull)
+}
+
+/// Opens the one flow of a connection whose packets go to another node in an outer header.
+#[inline(always)]
+pub(crate) fn open_tunnel<F: Net, T: Tables<F>>(
+    tables: &T,
+    headers: &Headers<F>,
+    opening: &Opening,
+) -> bool {
+    let to = Rewrite {
+        src: &headers.src,
+        dst: &headers.dst,
+        sport_be: headers.sport_be,
+        dport_be: headers.dport_be,
+    };
+    put_first(tables, headers, &to, opening, flow_flags::TUNNEL)
 }
 
 /// As [`open`], with a source port that makes the reply's tuple unique; it is put into `to`. Tries a few
@@ -157,7 +182,7 @@ pub(crate) fn open_snat<F: Net, T: Tables<F>>(
         }
         to.sport_be = ports.min.wrapping_add(offset as u16).to_be();
         if add_snat_reply(tables, headers, to, opening) {
-            let flags = flow_flags::SNAT | flow_flags::SRC;
+            let flags = flow_flags::SNAT | flow_flags::SRC | flow_flags::DST;
             let put = put_first(tables, headers, to, opening, flags);
             return if put { Ok(()) } else { Err(Reason::FlowsFull) };
         }
@@ -188,7 +213,7 @@ fn put_first<F: Net, T: Tables<F>>(
         backend: opening.backend,
         service: opening.service,
         ifindex: 0,
-        flags: flags | flow_flags::DST,
+        flags,
         state: 0,
     };
     tables.put_flow(FlowTable::Embryos, &key_of(headers), &flow)

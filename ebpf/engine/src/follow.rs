@@ -1,8 +1,8 @@
 //! What a packet does once its flow is known, and how the flow of a new connection comes to be.
 
 use skep_abi::{
-    Flow, FlowKey, NO_BACKEND, Reason, Service, backend_state, endpoint_translated, peer_mode,
-    service_flags,
+    Flow, FlowKey, NO_BACKEND, Reason, Service, backend_state, endpoint_translated, flow_flags,
+    peer_mode, service_flags,
 };
 use skep_packet::{Headers, Packet, Rewrite, rewrite};
 
@@ -12,8 +12,13 @@ use crate::{
     hash,
     route::{self, Place},
     service::{self, Choice, Client},
+    tunnel,
     verdict::Context,
 };
+
+/// Seed of the hash that chooses a slot: the same on every node, so that a client whose packets come to
+/// another node than before goes to the same backend.
+const SLOT_SEED: u32 = 0;
 
 /// Sends a packet of a known connection on; nothing when it is of none, or opens one anew.
 #[inline(always)]
@@ -70,7 +75,7 @@ fn follow<F: Net, T: Tables<F>>(
             }
             _ => {
                 flow::forget(tables, key, flow);
-                return Some(Verdict::reject(Reason::BackendGone));
+                return Some(context.without_answer(Verdict::reject(Reason::BackendGone)));
             }
         }
     } else if flow.ifindex != 0 {
@@ -78,6 +83,18 @@ fn follow<F: Net, T: Tables<F>>(
     } else {
         route::locate(tables, &flow.dst)
     };
+    if flow.flags & flow_flags::TUNNEL != 0 {
+        return match place {
+            Place::Peer(peer) if !context.at.from_peer => {
+                Some(tunnel::wrap(packet, tables, peer, context.config))
+            }
+            // The backend is here, or another node believes so.
+            _ => {
+                flow::forget(tables, key, flow);
+                None
+            }
+        };
+    }
     if is_for_next_hook(tables, &place, context.at) {
         return Some(Verdict::PASS);
     }
@@ -140,15 +157,28 @@ pub(crate) fn open_service<F: Net, T: Tables<F>>(
         return Verdict::drop(Reason::SourceNotAllowed);
     }
     let client = Client::Address(&headers.src);
-    let hash = hash::of_tuple(headers, config.hash_seed);
+    let hash = hash::of_tuple(headers, SLOT_SEED);
     let (id, backend) = match service::choose(tables, service, hash, client, config.ticks_per_s) {
         Choice::Backend { id, backend } => (id, backend),
-        Choice::None(verdict) => return verdict,
+        Choice::None(verdict) => return context.without_answer(verdict),
     };
     if headers.ttl <= 1 {
         return Verdict::PASS;
     }
     let place = route::locate_backend(tables, &backend);
+    let mut opening = Opening { backend: id, service: service.id, return_ifindex: 0 };
+    if let Place::Peer(peer) = place {
+        if at.from_peer {
+            return Verdict::drop(Reason::NoLocalBackend);
+        }
+        if at.is_device() && service.flags & service_flags::DSR != 0 {
+            if !flow::open_tunnel(tables, headers, &opening) {
+                return Verdict::drop(Reason::FlowsFull);
+            }
+            tables.report_opened(headers, service.id, id, at);
+            return tunnel::wrap_apart(packet, tables, peer, config);
+        }
+    }
     if is_for_next_hook(tables, &place, at) {
         return Verdict::PASS;
     }
@@ -158,10 +188,14 @@ pub(crate) fn open_service<F: Net, T: Tables<F>>(
         sport_be: headers.sport_be,
         dport_be: backend.port_be,
     };
-    let opening = Opening { backend: id, service: service.id, return_ifindex: at.return_ifindex() };
+    if at.from_peer {
+        opening.return_ifindex = tunnel::return_ifindex(headers, config);
+    } else if at.is_device() {
+        opening.return_ifindex = at.ifindex;
+    }
     // The reply must come back here: from a pod on this node it does, and so it does to a pod on this
     // node, unless the two are the same. From elsewhere it comes only to the node's own address.
-    let from_pod = at.return_ifindex() == 0 && is_local_pod(tables, &headers.src);
+    let from_pod = !at.is_device() && is_local_pod(tables, &headers.src);
     let keeps_source = match place {
         Place::Pod(_) | Place::Stack => backend.addr != headers.src,
         Place::Peer(_) | Place::Device(_) | Place::World => {

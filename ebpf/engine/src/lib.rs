@@ -12,6 +12,7 @@
 //! | from a pod | [`from_pod`], [`open_from_pod`], [`route_from_pod`] |
 //! | from the stack to a pod | [`to_pod`] |
 //! | from a device or the overlay, XDP included | [`from_node`], [`open_from_node`] |
+//! | out of another node's outer header | [`unwrap`], then the two above |
 //! | from the stack to a device | [`to_node`] |
 //! | from the stack to the overlay | [`peer_of`] |
 //! | at sockets | [`connect`], [`believed_peer`] |
@@ -31,6 +32,7 @@ mod route;
 mod service;
 mod socket;
 mod tables;
+mod tunnel;
 mod verdict;
 
 #[cfg(any(test, feature = "std"))]
@@ -47,4 +49,5 @@ pub use pod::{from_pod, open_from_pod, route_from_pod, to_pod};
 pub use route::peer_of;
 pub use socket::{Call, SocketVerdict, believed_peer, connect};
 pub use tables::{FlowTable, Seen, Tables};
+pub use tunnel::{tunnel_mtu, unwrap};
 pub use verdict::{Action, Ingress, Verdict};

@@ -1,12 +1,14 @@
 //! What the engine asks of an address family beyond where its fields lie.
 
-use skep_abi::{Config, Family, FamilyConfig, V4, V6};
+use skep_abi::{Config, Family, FamilyConfig, Peer, V4, V6};
 use skep_packet::Wire;
 
 /// An address family of the datapath.
 pub trait Net: Wire {
     /// The family's part of the configuration.
     fn config(config: &Config) -> &FamilyConfig<Self>;
+    /// The peer's address between the nodes.
+    fn of_peer(peer: &Peer) -> &Self::Addr;
     /// Whether packets to this address never leave the link: multicast, broadcast, link-local.
     fn is_link_scope(addr: &Self::Addr) -> bool;
 }
@@ -15,6 +17,11 @@ impl Net for V4 {
     #[inline(always)]
     fn config(config: &Config) -> &FamilyConfig<Self> {
         &config.v4
+    }
+
+    #[inline(always)]
+    fn of_peer(peer: &Peer) -> &[u32; 1] {
+        &peer.addr4
     }
 
     #[inline(always)]
@@ -29,6 +36,11 @@ impl Net for V6 {
     #[inline(always)]
     fn config(config: &Config) -> &FamilyConfig<Self> {
         &config.v6
+    }
+
+    #[inline(always)]
+    fn of_peer(peer: &Peer) -> &[u32; 4] {
+        &peer.addr6
     }
 
     #[inline(always)]

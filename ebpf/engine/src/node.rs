@@ -1,8 +1,6 @@
 //! The hooks on the node's devices and on the overlay device.
 
-use skep_abi::{
-    Config, FamilyConfig, Reason, Service, config_flags, endpoint_translated, proto, scope,
-};
+use skep_abi::{Config, Reason, Service, config_flags, endpoint_translated, proto, scope};
 use skep_packet::{Headers, Packet, parse};
 
 use crate::{
@@ -12,6 +10,7 @@ use crate::{
     pod::restore_source,
     route::{self, Place},
     service,
+    tunnel::{self, is_wrapped},
     verdict::Context,
 };
 
@@ -35,7 +34,7 @@ pub fn from_node<F: Net, T: Tables<F>>(
     let context = &Context { at, config: &config, round: 0 };
     let mut table = FlowTable::Flows;
     let mut pod = 0;
-    if is_in::<F>(&headers.dst, &net.cluster, &net.cluster_mask) {
+    if !at.from_peer && is_in::<F>(&headers.dst, &net.cluster, &net.cluster_mask) {
         let Some(endpoint) = tables.endpoint(&headers.dst) else {
             return Verdict::PASS;
         };
@@ -46,6 +45,8 @@ pub fn from_node<F: Net, T: Tables<F>>(
         if endpoint.translated & endpoint_translated::TO == 0 || !headers.is_translatable() {
             return into_pod(packet, headers, pod, at);
         }
+    } else if is_wrapped(headers, net, at) {
+        return Verdict::UNWRAP;
     } else if !headers.is_translatable() || is_overlay(headers, &config) {
         return Verdict::PASS;
     } else if headers.dst == net.node {
@@ -54,7 +55,7 @@ pub fn from_node<F: Net, T: Tables<F>>(
         if is_port_in(headers.dport_be, config.snat_ports) {
             table = FlowTable::Snat;
         } else if !is_port_in(headers.dport_be, config.node_ports)
-            && !is_service(tables, headers, net)
+            && !is_service(tables, headers, context)
         {
             return Verdict::PASS;
         }
@@ -65,8 +66,11 @@ pub fn from_node<F: Net, T: Tables<F>>(
     if pod != 0 {
         return into_pod(packet, headers, pod, at);
     }
-    if is_service(tables, headers, net) {
+    if is_service(tables, headers, context) {
         return Verdict::OPEN;
+    }
+    if at.from_peer {
+        return Verdict::drop(Reason::UnknownService);
     }
     let unassigned = is_in::<F>(&headers.dst, &net.services, &net.services_mask);
     if unassigned { Verdict::OPEN } else { Verdict::PASS }
@@ -85,7 +89,7 @@ pub fn open_from_node<F: Net, T: Tables<F>>(
     let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
     let (headers, context) = (&headers, &Context { at, config: &config, round });
     let net = F::config(&config);
-    match lookup(tables, headers, net) {
+    match lookup(tables, headers, context) {
         Some(service) => open_service(packet, tables, headers, &service, context),
         None if is_in::<F>(&headers.dst, &net.services, &net.services_mask) => {
             service::unknown(tables, &headers.dst, scope::EXTERNAL)
@@ -99,9 +103,9 @@ pub fn open_from_node<F: Net, T: Tables<F>>(
 fn is_service<F: Net, T: Tables<F>>(
     tables: &T,
     headers: &Headers<F>,
-    net: &FamilyConfig<F>,
+    context: &Context<'_>,
 ) -> bool {
-    lookup(tables, headers, net).is_some()
+    lookup(tables, headers, context).is_some()
 }
 
 /// The front end as the sender sees it: pods of somebody else's network come in here too.
@@ -109,8 +113,12 @@ fn is_service<F: Net, T: Tables<F>>(
 fn lookup<F: Net, T: Tables<F>>(
     tables: &T,
     headers: &Headers<F>,
-    net: &FamilyConfig<F>,
+    context: &Context<'_>,
 ) -> Option<T::Ref<Service>> {
+    let net = F::config(context.config);
+    if context.at.from_peer {
+        return tunnel::lookup(tables, headers, net);
+    }
     let (port_be, proto) = (headers.dport_be, headers.proto);
     let inside = is_in::<F>(&headers.src, &net.pods, &net.pods_mask);
     let scope = if inside { scope::INTERNAL } else { scope::EXTERNAL };

@@ -9,6 +9,8 @@ pub struct Ingress {
     pub ifindex: u32,
     /// The hook.
     pub hook: Hook,
+    /// Whether another node sent it on, as it was, for a backend on this one: the outer header is gone.
+    pub from_peer: bool,
 }
 
 impl Ingress {
@@ -19,10 +21,10 @@ impl Ingress {
         !matches!(self.hook, Hook::Xdp)
     }
 
-    /// The device that replies have to leave by; 0 when routes decide (pods, the overlay).
+    /// Whether the packet came in by a device of the node.
     #[inline(always)]
-    pub(crate) fn return_ifindex(self) -> u32 {
-        if matches!(self.hook, Hook::Xdp | Hook::NodeIngress) { self.ifindex } else { 0 }
+    pub(crate) fn is_device(self) -> bool {
+        matches!(self.hook, Hook::Xdp | Hook::NodeIngress)
     }
 }
 
@@ -33,6 +35,17 @@ pub(crate) struct Context<'a> {
     pub(crate) config: &'a Config,
     /// How often this packet's translated source found no port.
     pub(crate) round: u32,
+}
+
+impl Context<'_> {
+    /// A verdict that does not answer the node that sent a packet on: the client would not hear it.
+    #[inline(always)]
+    pub(crate) fn without_answer(&self, verdict: Verdict) -> Verdict {
+        if self.at.from_peer && matches!(verdict.action(), Action::Reject) {
+            return Verdict::new(Action::Drop, verdict.argument());
+        }
+        verdict
+    }
 }
 
 /// What to do with a packet.
@@ -51,6 +64,11 @@ pub enum Action {
     ToPeer,
     /// Out of device [`Verdict::argument`]; the kernel finds the next hop.
     Out,
+    /// In its outer header to the node with index [`Verdict::argument`] in `peers`, by the device that
+    /// leads to the node's own address.
+    ToTunnel,
+    /// It has an outer header: ask [`crate::unwrap`], and the hook's functions again for what is inside.
+    Unwrap,
     /// It opens a connection: ask the hook's `open_` function. What opens connections is a function of
     /// its own, so that the kernel's verifier walks the two one after the other, not each path of one
     /// with each path of the other, and so that their variables are not on the stack together.
@@ -73,6 +91,8 @@ impl Verdict {
     pub const OPEN: Self = Self::new(Action::Open, 0);
     /// Asks for the next of [`crate::SNAT_ROUNDS`], and is the verdict when there is none.
     pub const NO_PORT: Self = Self::drop(Reason::SnatPortsExhausted);
+    /// [`Action::Unwrap`].
+    pub const UNWRAP: Self = Self::new(Action::Unwrap, 0);
     /// [`Action::Route`].
     pub const ROUTE: Self = Self::new(Action::Route, 0);
 
@@ -110,6 +130,11 @@ impl Verdict {
         Self::new(Action::Out, ifindex)
     }
 
+    /// [`Action::ToTunnel`].
+    pub const fn to_tunnel(index: u32) -> Self {
+        Self::new(Action::ToTunnel, index)
+    }
+
     /// The word.
     #[inline(always)]
     pub const fn to_bits(self) -> u64 {
@@ -132,7 +157,9 @@ impl Verdict {
             3 => Action::ToPod,
             4 => Action::ToPeer,
             5 => Action::Out,
-            6 => Action::Open,
+            6 => Action::ToTunnel,
+            7 => Action::Unwrap,
+            8 => Action::Open,
             _ => Action::Route,
         }
     }
@@ -163,7 +190,7 @@ impl core::fmt::Debug for Verdict {
         write!(f, "{:?}", self.action())?;
         match self.action() {
             Action::Pass | Action::Drop | Action::Reject => write!(f, "({})", self.reason().name()),
-            Action::Open | Action::Route => Ok(()),
+            Action::Unwrap | Action::Open | Action::Route => Ok(()),
             _ => write!(f, "({})", self.argument()),
         }
     }
@@ -179,6 +206,8 @@ mod tests {
             (Verdict::to_pod(7), Action::ToPod, 7),
             (Verdict::to_peer(u32::MAX), Action::ToPeer, u32::MAX),
             (Verdict::out(1), Action::Out, 1),
+            (Verdict::to_tunnel(3), Action::ToTunnel, 3),
+            (Verdict::UNWRAP, Action::Unwrap, 0),
             (Verdict::OPEN, Action::Open, 0),
             (Verdict::ROUTE, Action::Route, 0),
         ];

@@ -1,6 +1,8 @@
 //! A packet as the datapath sees it: fields at offsets, a length, and checksums that the one who owns
 //! the buffer knows how to mend.
 
+use crate::Wire;
+
 /// What can be read from and written to a packet in one go: integers and words as they lie in memory.
 pub trait Field: Copy {
     /// The value that the `size_of::<Self>()` bytes of `bytes` hold.
@@ -83,4 +85,14 @@ pub trait Packet {
 
     /// Makes the packet `len` bytes long: cuts its end or adds zeroes.
     fn resize(&mut self, len: u32) -> Option<()>;
+
+    /// Whether the kernel will cut the packet into segments that fit the device it leaves by.
+    fn is_segmented(&self) -> bool;
+
+    /// Makes room for a network header of the family, without options, between the Ethernet header and
+    /// the network header; what is in there is undefined.
+    fn insert_header<F: Wire>(&mut self) -> Option<()>;
+
+    /// Takes away as many bytes as [`Packet::insert_header`] adds.
+    fn remove_header<F: Wire>(&mut self) -> Option<()>;
 }

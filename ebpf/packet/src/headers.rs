@@ -81,6 +81,8 @@ pub trait Wire: Family<Addr: Field> {
     const HEADER: usize;
     /// The protocol of its control messages.
     const ICMP: u8;
+    /// The protocol number of a packet of this family inside another.
+    const TUNNEL: u8;
     /// Type of an echo request.
     const ECHO_REQUEST: u8;
     /// Type of an echo reply.
@@ -107,6 +109,7 @@ impl Wire for V4 {
     const TTL: usize = ETHERNET + 8;
     const HEADER: usize = 20;
     const ICMP: u8 = proto::ICMP;
+    const TUNNEL: u8 = 4;
     const ECHO_REQUEST: u8 = 8;
     const ECHO_REPLY: u8 = 0;
 
@@ -138,6 +141,7 @@ impl Wire for V6 {
     const TTL: usize = ETHERNET + 7;
     const HEADER: usize = 40;
     const ICMP: u8 = proto::ICMPV6;
+    const TUNNEL: u8 = 41;
     const ECHO_REQUEST: u8 = 128;
     const ECHO_REPLY: u8 = 129;
 
@@ -216,6 +220,12 @@ impl<F: Wire> Headers<F> {
     #[inline(always)]
     pub fn is_translatable(&self) -> bool {
         matches!(self.kind, Kind::Tcp | Kind::Udp | Kind::EchoRequest | Kind::EchoReply)
+    }
+
+    /// Whether the network header is longer than it has to be.
+    #[inline(always)]
+    pub fn has_options(&self) -> bool {
+        self.l4 != ETHERNET + F::HEADER
     }
 
     /// Whether the packet may begin a connection.

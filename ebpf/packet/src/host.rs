@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use crate::{Field, Packet, checksum::Difference};
+use crate::{Field, Packet, Wire, checksum::Difference, headers::ETHERNET};
 
 /// A packet's bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +38,23 @@ impl Packet for HostPacket {
 
     fn resize(&mut self, len: u32) -> Option<()> {
         self.0.resize(len as usize, 0);
+        Some(())
+    }
+
+    fn is_segmented(&self) -> bool {
+        false
+    }
+
+    fn insert_header<F: Wire>(&mut self) -> Option<()> {
+        let zeroes = std::iter::repeat_n(0, F::HEADER);
+        self.0.get(ETHERNET..)?;
+        self.0.splice(ETHERNET..ETHERNET, zeroes);
+        Some(())
+    }
+
+    fn remove_header<F: Wire>(&mut self) -> Option<()> {
+        self.0.get(ETHERNET..ETHERNET + F::HEADER)?;
+        self.0.drain(ETHERNET..ETHERNET + F::HEADER);
         Some(())
     }
 }

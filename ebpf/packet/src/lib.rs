@@ -1,4 +1,4 @@
-//! Headers, checksums, address rewrite and answers built in place (TCP resets, ICMP errors).
+//! Headers, checksums, address rewrite, encapsulation and answers built in place (TCP resets, ICMP errors).
 //!
 //! Works on anything that implements [`Packet`]: an XDP or TC context in the kernel, a byte vector on
 //! the host. It must never look into a table nor decide where a packet goes.
@@ -13,11 +13,13 @@ pub mod checksum;
 mod headers;
 mod reject;
 mod rewrite;
+mod tunnel;
 
 pub use buffer::{Field, Packet};
 pub use headers::{Headers, Kind, Wire, ethertype, parse, tcp_flags, version};
-pub use reject::reject;
+pub use reject::{reject, tell_mtu};
 pub use rewrite::{Rewrite, decrement_ttl, forward_ethernet, rewrite};
+pub use tunnel::{Fit, encapsulate, fits_in_tunnel};
 
 #[cfg(any(test, feature = "std"))]
 pub mod host;

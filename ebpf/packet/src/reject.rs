@@ -31,6 +31,22 @@ pub fn reject<F: Wire>(packet: &mut impl Packet, headers: &Headers<F>) -> Option
     turn_ethernet(packet)
 }
 
+/// Turns the packet into the message that tells its sender to send packets of at most `mtu` bytes (RFC
+/// 1191, RFC 4443 section 3.2), Ethernet header included. Nothing as for [`reject`].
+#[inline(never)]
+pub fn tell_mtu<F: Wire>(packet: &mut impl Packet, headers: &Headers<F>, mtu: u16) -> Option<()> {
+    if headers.l4 != ETHERNET + F::HEADER || headers.kind == Kind::IcmpError {
+        return None;
+    }
+    let rest = [0, mtu.to_be()];
+    if F::VERSION == 4 {
+        message::<F, 7>(packet, headers, [3, 4], rest)?;
+    } else {
+        message::<F, 12>(packet, headers, [2, 0], rest)?;
+    }
+    turn_ethernet(packet)
+}
+
 fn turn_ethernet(packet: &mut impl Packet) -> Option<()> {
     let dst: [u16; 3] = packet.load(0)?;
     let src: [u16; 3] = packet.load(6)?;
@@ -75,29 +91,32 @@ fn reset<F: Wire>(packet: &mut impl Packet, headers: &Headers<F>) -> Option<()> 
 fn unreachable<F: Wire>(packet: &mut impl Packet, headers: &Headers<F>) -> Option<()> {
     if F::VERSION == 4 {
         // Type 3, code 3.
-        message::<F, 7>(packet, headers, [3, 3])
+        message::<F, 7>(packet, headers, [3, 3], [0, 0])
     } else {
         // Type 1, code 4.
-        message::<F, 12>(packet, headers, [1, 4])
+        message::<F, 12>(packet, headers, [1, 4], [0, 0])
     }
 }
 
+/// An ICMP message of this type and code that quotes the first words of the packet; `rest` is the second
+/// word of its header.
 #[inline(always)]
 fn message<F: Wire, const WORDS: usize>(
     packet: &mut impl Packet,
     headers: &Headers<F>,
     kind: [u8; 2],
+    rest: [u16; 2],
 ) -> Option<()> {
     let l4 = ETHERNET + F::HEADER;
     let quoted: [u32; WORDS] = packet.load(ETHERNET)?;
     let bytes = (ICMP + WORDS * 4) as u16;
     packet.resize((l4 + bytes as usize) as u32)?;
     let kind = u16::from_ne_bytes(kind);
-    let mut sum = sum_words(&quoted) + kind as u64;
+    let mut sum = sum_words(&quoted) + kind as u64 + rest[0] as u64 + rest[1] as u64;
     if F::VERSION == 6 {
         sum += pseudo_header(headers, proto::ICMPV6, bytes);
     }
-    packet.store(l4, [kind, !fold(sum), 0, 0])?;
+    packet.store(l4, [kind, !fold(sum), rest[0], rest[1]])?;
     packet.store(l4 + ICMP, quoted)?;
     network_header(packet, headers, F::ICMP, bytes)
 }

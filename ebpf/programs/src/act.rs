@@ -7,8 +7,8 @@ use aya_ebpf::{
     },
 };
 use skep_abi::{Hook, Peer, Reason, V4, V6, peer_mode};
-use skep_engine::{Action, Ingress, Net, Tables, Verdict, peer_of};
-use skep_packet::{Packet as _, parse, reject};
+use skep_engine::{Action, Ingress, Net, Tables, Verdict, peer_of, tunnel_mtu};
+use skep_packet::{Packet as _, parse, reject, tell_mtu};
 
 use crate::{
     count::count,
@@ -36,6 +36,10 @@ pub const ROUTE: i32 = 102;
 pub const NO_PORT: i32 = 103;
 /// What functions return for a packet that has to be rejected.
 pub const REJECT: i32 = 101;
+/// What functions return for a packet whose sender has to be told the size that fits.
+pub const TOO_BIG: i32 = 104;
+/// What functions return for a packet in an outer header.
+pub const UNWRAP: i32 = 105;
 
 /// Runs a hook's functions over a packet, by its family: the one for known connections, then, as that
 /// says, the one for new ones to Services and the one for new ones to elsewhere; and rejects what any
@@ -52,6 +56,7 @@ macro_rules! by_family {
             skep_packet::ethertype::IPV4 => {
                 let action = $crate::act::in_turn!(context, $steps4);
                 match action {
+                    $crate::act::TOO_BIG => $crate::act::tell_mtu4(context),
                     $crate::act::REJECT => $crate::act::refuse4(context, from_overlay),
                     $crate::act::NO_PORT => $crate::act::no_port(context, $hook),
                     action => action,
@@ -60,6 +65,7 @@ macro_rules! by_family {
             skep_packet::ethertype::IPV6 => {
                 let action = $crate::act::in_turn!(context, $steps6);
                 match action {
+                    $crate::act::TOO_BIG => $crate::act::tell_mtu6(context),
                     $crate::act::REJECT => $crate::act::refuse6(context, from_overlay),
                     $crate::act::NO_PORT => $crate::act::no_port(context, $hook),
                     action => action,
@@ -74,12 +80,12 @@ pub(crate) use by_family;
 /// Runs functions in turn, until one has an action that is not the call for the next. Those after the
 /// first are asked again while they find no port for a translated source.
 macro_rules! in_turn {
-    ($context:ident, [$known:ident $(, $next:ident if $code:ident)*]) => {{
-        let mut action = $known($context);
+    ($context:ident, [$known:ident $(($own:expr))? $(, $next:ident $(($more:expr))? if $code:ident)*]) => {{
+        let mut action = $known($context $(, $own)?);
         $(
             if action == $crate::act::$code {
                 for round in 0..skep_engine::SNAT_ROUNDS {
-                    action = $next($context, round);
+                    action = $next($context, round $(, $more)?);
                     if action != $crate::act::NO_PORT {
                         break;
                     }
@@ -151,6 +157,34 @@ pub extern "C" fn refuse6(context: *mut __sk_buff, from_overlay: u32) -> i32 {
     refuse::<V6>(context, from_overlay)
 }
 
+/// Makes an IPv4 packet the message that tells its sender how large packets may be.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tell_mtu4(context: *mut __sk_buff) -> i32 {
+    tell::<V4>(context)
+}
+
+/// Makes an IPv6 packet the message that tells its sender how large packets may be.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tell_mtu6(context: *mut __sk_buff) -> i32 {
+    tell::<V6>(context)
+}
+
+#[inline(always)]
+fn tell<F: Net>(context: *mut __sk_buff) -> i32 {
+    let mut skb = Skb::new(context);
+    let told = config().and_then(|config| {
+        let headers = parse::<F>(&skb)?;
+        tell_mtu(&mut skb, &headers, tunnel_mtu::<F>(config))
+    });
+    if told.is_none() {
+        return SHOT;
+    }
+    // SAFETY: the context is valid while the program runs; the helper only notes the device.
+    unsafe { bpf_redirect((*context).ifindex, 0) as i32 }
+}
+
 #[inline(always)]
 fn refuse<F: Send>(context: *mut __sk_buff, from_overlay: u32) -> i32
 where
@@ -203,6 +237,7 @@ where
     let (argument, mut reason) = (verdict.argument(), verdict.reason_number());
     let action = match verdict.action() {
         Action::Open => return OPEN,
+        Action::Unwrap => return UNWRAP,
         Action::Route => return ROUTE,
         Action::Pass => NEXT,
         Action::Drop => {
@@ -211,13 +246,20 @@ where
         }
         Action::Reject => {
             F::report(skb, reason, at);
-            REJECT
+            if reason == Reason::PacketTooBig as u32 { TOO_BIG } else { REJECT }
         }
         Action::ToPod => to_pod(argument),
         Action::ToPeer => match to_peer::<F>(skb, argument) {
             Ok(action) => action,
             Err(failed) => {
                 reason = failed as u32;
+                SHOT
+            }
+        },
+        Action::ToTunnel => match to_tunnel(argument) {
+            Some(action) => action,
+            None => {
+                reason = Reason::InvalidPeer as u32;
                 SHOT
             }
         },
@@ -233,6 +275,17 @@ where
 fn to_pod(ifindex: u32) -> i32 {
     // SAFETY: the helper only notes the device.
     unsafe { bpf_redirect_peer(ifindex, 0) as i32 }
+}
+
+/// To another node by its own address, which the packet has in its outer header.
+#[inline(always)]
+fn to_tunnel(index: u32) -> Option<i32> {
+    let ifindex = match peer(index)?.ifindex {
+        0 => config()?.uplink_ifindex,
+        ifindex => ifindex,
+    };
+    // SAFETY: without parameters the kernel routes by the packet's own addresses.
+    Some(unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32 })
 }
 
 /// To another node: straight, or through the overlay.

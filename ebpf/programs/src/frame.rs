@@ -1,9 +1,12 @@
 //! A packet in an XDP program.
 
-use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_xdp_adjust_tail};
+use aya_ebpf::{
+    bindings::xdp_md,
+    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
+};
 use skep_abi::Hook;
 use skep_engine::Ingress;
-use skep_packet::{Field, Packet, checksum::Difference};
+use skep_packet::{Field, Packet, Wire, checksum::Difference};
 
 /// A packet.
 pub struct Frame(*mut xdp_md);
@@ -17,9 +20,20 @@ impl Frame {
 
     /// Where the packet is.
     #[inline(always)]
-    pub fn at(&self) -> Ingress {
+    pub fn at(&self, from_peer: bool) -> Ingress {
         // SAFETY: the context is valid while the program runs.
-        Ingress { ifindex: unsafe { (*self.0).ingress_ifindex }, hook: Hook::Xdp }
+        Ingress { ifindex: unsafe { (*self.0).ingress_ifindex }, hook: Hook::Xdp, from_peer }
+    }
+
+    /// Moves the start of the packet, and the Ethernet header with it.
+    #[inline(always)]
+    fn move_start(&mut self, bytes: i32) -> Option<()> {
+        let ethernet: [u16; 7] = self.load(0)?;
+        // SAFETY: the helper checks the room itself.
+        match unsafe { bpf_xdp_adjust_head(self.0, bytes) } {
+            0 => self.store(0, ethernet),
+            _ => None,
+        }
     }
 
     /// The address of a field, if all of it lies in reach.
@@ -81,5 +95,21 @@ impl Packet for Frame {
             0 => Some(()),
             _ => None,
         }
+    }
+
+    /// The kernel has not merged anything yet.
+    #[inline(always)]
+    fn is_segmented(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn insert_header<F: Wire>(&mut self) -> Option<()> {
+        self.move_start(-(F::HEADER as i32))
+    }
+
+    #[inline(always)]
+    fn remove_header<F: Wire>(&mut self) -> Option<()> {
+        self.move_start(F::HEADER as i32)
     }
 }

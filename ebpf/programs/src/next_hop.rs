@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::{bpf_fib_lookup as FibLookup, xdp_md},
     helpers::generated::{bpf_fib_lookup, bpf_redirect},
 };
-use skep_abi::{Peer, V4, V6, peer_mode};
+use skep_abi::{V4, V6, peer_mode};
 use skep_engine::{Action, Net, Verdict};
 use skep_packet::{Packet as _, forward_ethernet};
 
@@ -17,18 +17,11 @@ const AF_INET6: u8 = 10;
 
 /// A family as far as finding a next hop needs it.
 pub trait NextHop: Net {
-    /// The peer's address between the nodes.
-    fn of_peer(peer: &Peer) -> Self::Addr;
     /// Writes the addresses of a question to the kernel's routes.
     fn ask(question: &mut FibLookup, src: &Self::Addr, dst: &Self::Addr);
 }
 
 impl NextHop for V4 {
-    #[inline(always)]
-    fn of_peer(peer: &Peer) -> [u32; 1] {
-        peer.addr4
-    }
-
     #[inline(always)]
     fn ask(question: &mut FibLookup, src: &[u32; 1], dst: &[u32; 1]) {
         question.family = AF_INET;
@@ -38,11 +31,6 @@ impl NextHop for V4 {
 }
 
 impl NextHop for V6 {
-    #[inline(always)]
-    fn of_peer(peer: &Peer) -> [u32; 4] {
-        peer.addr6
-    }
-
     #[inline(always)]
     fn ask(question: &mut FibLookup, src: &[u32; 4], dst: &[u32; 4]) {
         question.family = AF_INET6;
@@ -54,18 +42,19 @@ impl NextHop for V6 {
 /// Sends the packet to where the verdict says; nothing when the kernel has to.
 #[inline(always)]
 pub fn leave<F: NextHop>(context: *mut xdp_md, frame: &mut Frame, verdict: Verdict) -> Option<u32> {
-    let ingress = frame.at().ifindex;
+    let ingress = frame.at(false).ifindex;
     let mut dst: F::Addr = frame.load(F::DST)?;
-    if matches!(verdict.action(), Action::ToPeer) {
+    let is_tunnel = matches!(verdict.action(), Action::ToTunnel);
+    if is_tunnel || matches!(verdict.action(), Action::ToPeer) {
         let peer = peer(verdict.argument())?;
-        if peer.mode != peer_mode::DIRECT {
+        if !is_tunnel && peer.mode != peer_mode::DIRECT {
             return None;
         }
         if peer.mac != [0; 6] {
             forward_ethernet(frame, peer.mac)?;
             return Some(by_device(peer.ifindex, ingress));
         }
-        dst = F::of_peer(peer);
+        dst = *F::of_peer(peer);
     }
     // SAFETY: all zero is a question.
     let mut question: FibLookup = unsafe { core::mem::zeroed() };

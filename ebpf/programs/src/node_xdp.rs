@@ -2,9 +2,11 @@
 //! leaves by a device again or goes to a pod whose address is all it lacks.
 
 use aya_ebpf::{bindings::xdp_md, macros::xdp, programs::XdpContext};
-use skep_abi::{V4, V6};
-use skep_engine::{Action, Net, SNAT_ROUNDS, Verdict, from_node, open_from_node};
-use skep_packet::{Packet as _, ethertype, parse, reject, version};
+use skep_abi::{Reason, V4, V6};
+use skep_engine::{
+    Action, Net, SNAT_ROUNDS, Verdict, from_node, open_from_node, tunnel_mtu, unwrap,
+};
+use skep_packet::{Packet as _, ethertype, parse, reject, tell_mtu, version};
 
 use crate::{
     count::count,
@@ -12,7 +14,7 @@ use crate::{
     handover,
     next_hop::{NextHop, leave},
     report,
-    tables::KernelTables,
+    tables::{KernelTables, config},
 };
 
 /// `XDP_DROP`.
@@ -28,10 +30,18 @@ pub fn node_xdp(context: XdpContext) -> u32 {
     let context = context.ctx;
     match version(&Frame::new(context)) {
         Some(ethertype::IPV4) => {
-            let mut verdict = xdp_known4(context);
+            let mut from_peer = 0;
+            let mut verdict = xdp_known4(context, from_peer);
+            if verdict == Verdict::UNWRAP.to_bits() {
+                from_peer = xdp_unwrap4(context);
+                if from_peer == 0 {
+                    return PASS;
+                }
+                verdict = xdp_known4(context, from_peer);
+            }
             if verdict == Verdict::OPEN.to_bits() {
                 for round in 0..SNAT_ROUNDS {
-                    verdict = xdp_open4(context, round);
+                    verdict = xdp_open4(context, round, from_peer);
                     if verdict != Verdict::NO_PORT.to_bits() {
                         break;
                     }
@@ -40,10 +50,18 @@ pub fn node_xdp(context: XdpContext) -> u32 {
             xdp_act4(context, verdict)
         }
         Some(ethertype::IPV6) => {
-            let mut verdict = xdp_known6(context);
+            let mut from_peer = 0;
+            let mut verdict = xdp_known6(context, from_peer);
+            if verdict == Verdict::UNWRAP.to_bits() {
+                from_peer = xdp_unwrap6(context);
+                if from_peer == 0 {
+                    return PASS;
+                }
+                verdict = xdp_known6(context, from_peer);
+            }
             if verdict == Verdict::OPEN.to_bits() {
                 for round in 0..SNAT_ROUNDS {
-                    verdict = xdp_open6(context, round);
+                    verdict = xdp_open6(context, round, from_peer);
                     if verdict != Verdict::NO_PORT.to_bits() {
                         break;
                     }
@@ -60,36 +78,50 @@ pub fn node_xdp(context: XdpContext) -> u32 {
 /// Known connections of IPv4.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_known4(context: *mut xdp_md) -> u64 {
+pub extern "C" fn xdp_known4(context: *mut xdp_md, from_peer: u32) -> u64 {
     let mut frame = Frame::new(context);
-    let at = frame.at();
+    let at = frame.at(from_peer != 0);
     from_node::<V4, _>(&mut frame, &KernelTables, at).to_bits()
 }
 
 /// Known connections of IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_known6(context: *mut xdp_md) -> u64 {
+pub extern "C" fn xdp_known6(context: *mut xdp_md, from_peer: u32) -> u64 {
     let mut frame = Frame::new(context);
-    let at = frame.at();
+    let at = frame.at(from_peer != 0);
     from_node::<V6, _>(&mut frame, &KernelTables, at).to_bits()
+}
+
+/// Takes another node's outer header from an IPv4 packet; 0 when it is none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xdp_unwrap4(context: *mut xdp_md) -> u32 {
+    u32::from(unwrap::<V4, _>(&mut Frame::new(context), &KernelTables))
 }
 
 /// New connections of IPv4.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_open4(context: *mut xdp_md, round: u32) -> u64 {
+pub extern "C" fn xdp_open4(context: *mut xdp_md, round: u32, from_peer: u32) -> u64 {
     let mut frame = Frame::new(context);
-    let at = frame.at();
+    let at = frame.at(from_peer != 0);
     open_from_node::<V4, _>(&mut frame, &KernelTables, at, round).to_bits()
+}
+
+/// Takes another node's outer header from an IPv6 packet; 0 when it is none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xdp_unwrap6(context: *mut xdp_md) -> u32 {
+    u32::from(unwrap::<V6, _>(&mut Frame::new(context), &KernelTables))
 }
 
 /// New connections of IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_open6(context: *mut xdp_md, round: u32) -> u64 {
+pub extern "C" fn xdp_open6(context: *mut xdp_md, round: u32, from_peer: u32) -> u64 {
     let mut frame = Frame::new(context);
-    let at = frame.at();
+    let at = frame.at(from_peer != 0);
     open_from_node::<V6, _>(&mut frame, &KernelTables, at, round).to_bits()
 }
 
@@ -110,7 +142,7 @@ pub extern "C" fn xdp_act6(context: *mut xdp_md, verdict: u64) -> u32 {
 #[inline(always)]
 fn act<F: NextHop>(context: *mut xdp_md, verdict: Verdict) -> u32 {
     let mut frame = Frame::new(context);
-    let at = frame.at();
+    let at = frame.at(false);
     if verdict == Verdict::PASS {
         // The hook behind this one counts it.
         return PASS;
@@ -121,22 +153,27 @@ fn act<F: NextHop>(context: *mut xdp_md, verdict: Verdict) -> u32 {
     }
     match verdict.action() {
         Action::Drop => DROP,
-        Action::Reject => match answer::<F>(&mut frame) {
+        Action::Reject => match answer::<F>(&mut frame, verdict.reason_number()) {
             Some(()) => TX,
             None => DROP,
         },
-        Action::ToPeer | Action::Out => match leave::<F>(context, &mut frame, verdict) {
-            Some(action) => action,
-            // The kernel knows the way, but not yet the neighbour's address: its stack asks.
-            None => handover::write(context, verdict),
-        },
+        Action::ToPeer | Action::ToTunnel | Action::Out => {
+            match leave::<F>(context, &mut frame, verdict) {
+                Some(action) => action,
+                // The kernel knows the way, but not yet the neighbour's address: its stack asks.
+                None => handover::write(context, verdict),
+            }
+        }
         // Translated; the hook behind this one brings it into the pod.
-        Action::Pass | Action::ToPod | Action::Open | Action::Route => PASS,
+        Action::Pass | Action::ToPod | Action::Unwrap | Action::Open | Action::Route => PASS,
     }
 }
 
 #[inline(always)]
-fn answer<F: Net>(frame: &mut Frame) -> Option<()> {
+fn answer<F: Net>(frame: &mut Frame, reason: u32) -> Option<()> {
     let headers = parse::<F>(frame)?;
+    if reason == Reason::PacketTooBig as u32 {
+        return tell_mtu(frame, &headers, tunnel_mtu::<F>(config()?));
+    }
     reject(frame, &headers)
 }

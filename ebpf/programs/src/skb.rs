@@ -2,16 +2,24 @@
 
 use aya_ebpf::{
     bindings::__sk_buff,
-    helpers::generated::{bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_pull_data},
+    helpers::generated::{
+        bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_pull_data,
+    },
 };
 use skep_abi::Hook;
 use skep_engine::Ingress;
-use skep_packet::{Field, Packet, checksum::Difference};
+use skep_packet::{Field, Packet, Wire, checksum::Difference};
 
 /// `BPF_F_PSEUDO_HDR`: the change is in the pseudo header.
 const PSEUDO_HEADER: u64 = 1 << 4;
 /// `BPF_F_MARK_MANGLED_0`: a UDP checksum of zero stays.
 const KEEP_ZERO: u64 = 1 << 5;
+/// `BPF_ADJ_ROOM_MAC`: behind the Ethernet header.
+const BEHIND_ETHERNET: u32 = 1;
+/// `BPF_F_ADJ_ROOM_ENCAP_L3_IPV4`, so that the kernel can cut what it merged.
+const ENCAPSULATE_IPV4: u64 = 1 << 1;
+/// `BPF_F_ADJ_ROOM_ENCAP_L3_IPV6`.
+const ENCAPSULATE_IPV6: u64 = 1 << 2;
 
 /// Bytes of headers that the engine reads at most: Ethernet, IPv4 with options or IPv6, and TCP.
 const HEADERS: u32 = 14 + 60 + 20;
@@ -45,7 +53,7 @@ impl Skb {
     #[inline(always)]
     pub fn at(&self, hook: Hook) -> Ingress {
         // SAFETY: the context is valid while the program runs.
-        Ingress { ifindex: unsafe { (*self.0).ifindex }, hook }
+        Ingress { ifindex: unsafe { (*self.0).ifindex }, hook, from_peer: false }
     }
 
     /// The address of a field, if all of it lies in reach.
@@ -111,6 +119,33 @@ impl Packet for Skb {
     fn resize(&mut self, len: u32) -> Option<()> {
         // SAFETY: the helper checks the length itself.
         match unsafe { bpf_skb_change_tail(self.0, len, 0) } {
+            0 => Some(()),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn is_segmented(&self) -> bool {
+        // SAFETY: the context is valid while the program runs.
+        unsafe { (*self.0).gso_size != 0 }
+    }
+
+    #[inline(always)]
+    fn insert_header<F: Wire>(&mut self) -> Option<()> {
+        let flags = if F::VERSION == 4 { ENCAPSULATE_IPV4 } else { ENCAPSULATE_IPV6 };
+        let bytes = F::HEADER as i32;
+        // SAFETY: the helper checks the length itself.
+        match unsafe { bpf_skb_adjust_room(self.0, bytes, BEHIND_ETHERNET, flags) } {
+            0 => Some(()),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn remove_header<F: Wire>(&mut self) -> Option<()> {
+        let bytes = -(F::HEADER as i32);
+        // SAFETY: as above.
+        match unsafe { bpf_skb_adjust_room(self.0, bytes, BEHIND_ETHERNET, 0) } {
             0 => Some(()),
             _ => None,
         }

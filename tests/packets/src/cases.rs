@@ -1,5 +1,7 @@
 //! The table: every rule of the datapath as a packet that it applies to.
 
+mod direct_return;
+
 use skep_abi::{backend_state, config_flags, service_flags, via};
 use skep_bpf::Program;
 
@@ -44,6 +46,7 @@ pub fn all<F: InConfig>() -> Vec<Case<F>> {
     cases.extend(source_ranges());
     cases.extend(xdp());
     cases.extend(foreign());
+    cases.extend(direct_return::all());
     cases
 }
 

@@ -46,6 +46,10 @@ pub enum Payload {
     },
     /// ICMP port unreachable that quotes the head of another frame.
     Unreachable(Box<Vec<u8>>),
+    /// ICMP "packet too big" with the size that fits and the head of another frame.
+    TooBig(u16, Box<Vec<u8>>),
+    /// A packet of the same family.
+    Tunnel(Box<Vec<u8>>),
     /// Any other protocol.
     Other(u8),
 }
@@ -127,6 +131,20 @@ impl<F: Family> Frame<F> {
         Self { macs: (RECEIVER, SENDER), ..Self::new((self.dst.0, 0), (self.src.0, 0), payload) }
     }
 
+    /// The ICMP error that tells this frame's sender to send at most `mtu` bytes.
+    pub fn too_big(&self, mtu: u16) -> Self {
+        let quoted = Self::header_bytes() + 8;
+        let head = self.bytes()[14..14 + quoted].to_vec();
+        let payload = Payload::TooBig(mtu, Box::new(head));
+        Self { macs: (RECEIVER, SENDER), ..Self::new((self.dst.0, 0), (self.src.0, 0), payload) }
+    }
+
+    /// The frame in an outer header.
+    pub fn wrapped(&self, src: F::Addr, dst: F::Addr) -> Self {
+        let payload = Payload::Tunnel(Box::new(self.bytes()[14..].to_vec()));
+        Self { macs: self.macs, ..Self::new((src, 0), (dst, 0), payload) }
+    }
+
     /// The frame one hop on.
     pub fn hop(self) -> Self {
         Self { ttl: self.ttl - 1, ..self }
@@ -154,7 +172,9 @@ impl<F: Family> Frame<F> {
         match self.payload {
             Payload::Tcp { .. } => proto::TCP,
             Payload::Udp { .. } => proto::UDP,
-            Payload::Echo { .. } | Payload::Unreachable(_) => Self::icmp(),
+            Payload::Echo { .. } | Payload::Unreachable(_) | Payload::TooBig(..) => Self::icmp(),
+            Payload::Tunnel(_) if F::VERSION == 4 => 4,
+            Payload::Tunnel(_) => 41,
             Payload::Other(protocol) => protocol,
         }
     }
@@ -231,6 +251,14 @@ impl<F: Family> Frame<F> {
                 segment.extend(head.as_slice());
                 self.seal(&mut segment, 2);
             }
+            Payload::TooBig(mtu, head) => {
+                segment.extend(if F::VERSION == 4 { [3, 4] } else { [2, 0] });
+                segment.extend([0; 4]);
+                segment.extend(mtu.to_be_bytes());
+                segment.extend(head.as_slice());
+                self.seal(&mut segment, 2);
+            }
+            Payload::Tunnel(inner) => segment.extend(inner.as_slice()),
             Payload::Other(_) => segment.extend(b"sixteen bytes..."),
         }
         segment

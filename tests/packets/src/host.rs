@@ -1,8 +1,9 @@
 //! Running cases on the engine over tables in ordinary memory.
 
+use skep_abi::Reason;
 use skep_bpf::Program;
-use skep_engine::{Action, Ingress, Verdict, decide, host::HostTables};
-use skep_packet::{forward_ethernet, host::HostPacket, parse, reject};
+use skep_engine::{Action, Ingress, Verdict, decide, host::HostTables, tunnel_mtu};
+use skep_packet::{forward_ethernet, host::HostPacket, parse, reject, tell_mtu};
 
 use crate::{
     case::Fate,
@@ -39,7 +40,8 @@ impl<F: InConfig> HostNode<F> {
     /// The engine's verdict on a packet, which is changed along.
     pub fn decide(&self, program: Program, ifindex: u32, packet: &mut HostPacket) -> Verdict {
         let hook = program.hook().expect("packet programs have a hook");
-        decide(packet, &self.0, Ingress { ifindex, hook }).expect("cases are for packets")
+        let at = Ingress { ifindex, hook, from_peer: false };
+        decide(packet, &self.0, at).expect("cases are for packets")
     }
 
     /// What becomes of a packet, and what is left of it.
@@ -56,15 +58,30 @@ impl<F: InConfig> HostNode<F> {
                 forward_ethernet(&mut packet, peer.mac).expect("a frame has an Ethernet header");
                 Fate::Redirect
             }
-            Action::ToPod | Action::ToPeer | Action::Out => Fate::Redirect,
+            Action::ToTunnel if program == Program::Xdp => {
+                let peer = self.0.peers[verdict.argument() as usize];
+                if peer.mac == [0; 6] {
+                    return (Fate::Pass, packet.0);
+                }
+                forward_ethernet(&mut packet, peer.mac).expect("a frame has an Ethernet header");
+                Fate::Redirect
+            }
+            Action::ToPod | Action::ToPeer | Action::ToTunnel | Action::Out => Fate::Redirect,
             Action::Reject => {
-                let headers = parse::<F>(&packet);
-                match headers.and_then(|headers| reject(&mut packet, &headers)) {
+                let answered = parse::<F>(&packet).and_then(|headers| match verdict.reason() {
+                    Reason::PacketTooBig => {
+                        tell_mtu(&mut packet, &headers, tunnel_mtu::<F>(&self.0.config))
+                    }
+                    _ => reject(&mut packet, &headers),
+                });
+                match answered {
                     Some(()) => Fate::Redirect,
                     None => Fate::Drop,
                 }
             }
-            Action::Open | Action::Route => panic!("a hook's last function never asks for another"),
+            Action::Unwrap | Action::Open | Action::Route => {
+                panic!("a hook's last function never asks for another")
+            }
         };
         (fate, packet.0)
     }

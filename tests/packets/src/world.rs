@@ -260,6 +260,17 @@ impl<F: InConfig> World<F> {
         self
     }
 
+    /// Adds a front end for packets that other nodes send on, with a backend in pod B or none.
+    #[must_use]
+    pub fn local(mut self, front: Front<F>, port: Option<u16>) -> Self {
+        let to: Vec<_> = port.map(|port| (F::pod_b(), port, via::POD)).into_iter().collect();
+        let before = self.services.len();
+        self = self.service(front, &to);
+        self.services.truncate(before + 1);
+        self.services[before].0.scope = scope::LOCAL;
+        self
+    }
+
     /// Adds the entry that makes unknown ports of a Service's address be rejected.
     #[must_use]
     pub fn rejecting(self, addr: F::Addr) -> Self {

@@ -89,6 +89,7 @@ impl Host {
             config.snat_ports = SNAT_PORTS;
             config.node_ports = NODE_PORTS;
             config.uplink_ifindex = self.uplink.device.index;
+            config.uplink_mtu = self.uplink.device.mtu;
             config.overlay_ifindex = self.overlay.as_ref().map_or(0, |overlay| overlay.index);
             config.overlay_port = self.config.overlay_port.map_or(0, Into::into);
             config.vni = VNI;

@@ -1,0 +1,100 @@
+//! Direct server return: packets that go to the backend's node as they are, in an outer header, and
+//! what that node makes of them.
+//!
+//! The node that chooses the backend keeps one flow, which holds the choice. The backend's node has the
+//! pair that translates; replies leave it straight for the client.
+
+use skep_abi::{Config, FamilyConfig, NO_PEER, Reason, Service, scope};
+use skep_packet::{Fit, Headers, Packet, encapsulate, fits_in_tunnel, parse};
+
+use crate::{Ingress, Net, Tables, Verdict, net::is_in, service};
+
+/// What an uplink carries when the configuration does not tell.
+const USUAL_MTU: u32 = 1500;
+
+/// Bytes of a packet that fit into an outer header of the family.
+#[inline(always)]
+pub fn tunnel_mtu<F: Net>(config: &Config) -> u16 {
+    (uplink_mtu(config) - F::HEADER as u32) as u16
+}
+
+#[inline(always)]
+fn uplink_mtu(config: &Config) -> u32 {
+    if config.uplink_mtu == 0 { USUAL_MTU } else { config.uplink_mtu }
+}
+
+/// Puts the packet into an outer header to a node. Its own header stays as it is, time to live
+/// included: to client and backend there is no hop.
+#[inline(always)]
+pub(crate) fn wrap<F: Net, T: Tables<F>>(
+    packet: &mut impl Packet,
+    tables: &T,
+    index: u32,
+    config: &Config,
+) -> Verdict {
+    match fits_in_tunnel::<F>(packet, uplink_mtu(config)) {
+        Some(Fit::Fits) => {}
+        Some(Fit::TellSender) => return Verdict::reject(Reason::PacketTooBig),
+        Some(Fit::TooBig) => return Verdict::drop(Reason::PacketTooBig),
+        None => return Verdict::drop(Reason::Malformed),
+    }
+    let Some(peer) = tables.peer(index) else { return Verdict::drop(Reason::InvalidPeer) };
+    let to = F::of_peer(&peer);
+    if *to == F::Addr::default() {
+        return Verdict::drop(Reason::InvalidPeer);
+    }
+    match encapsulate::<F>(packet, &F::config(config).node, to) {
+        Some(()) => Verdict::to_tunnel(index),
+        None => Verdict::drop(Reason::HelperFailed),
+    }
+}
+
+/// [`wrap`] as a function of its own in the kernel, for callers that have little stack left.
+#[inline(never)]
+pub(crate) fn wrap_apart<F: Net, T: Tables<F>>(
+    packet: &mut impl Packet,
+    tables: &T,
+    index: u32,
+    config: &Config,
+) -> Verdict {
+    wrap(packet, tables, index, config)
+}
+
+/// Whether the packet is another node's in an outer header to this one: [`unwrap`] looks closer.
+#[inline(always)]
+pub(crate) fn is_wrapped<F: Net>(headers: &Headers<F>, net: &FamilyConfig<F>, at: Ingress) -> bool {
+    headers.proto == F::TUNNEL && headers.dst == net.node && at.is_device() && !at.from_peer
+}
+
+/// What a hook of the node's devices left with [`Verdict::UNWRAP`]: takes the outer header away if it is
+/// a known node's. True: the hook's functions have to be asked for what was inside, with
+/// [`Ingress::from_peer`]. Other tunnels are the stack's.
+#[inline(always)]
+pub fn unwrap<F: Net, T: Tables<F>>(packet: &mut impl Packet, tables: &T) -> bool {
+    let Some(headers) = parse::<F>(packet) else { return false };
+    let is_peer =
+        tables.node(&headers.src).is_some_and(|node| node.peer != NO_PEER && node.is_host != 0);
+    is_peer && !headers.has_options() && packet.remove_header::<F>().is_some()
+}
+
+/// The front end that a packet from another node goes to. That node looked it up under an address of
+/// its own when it is a node port: here it stands under this node's.
+#[inline(always)]
+pub(crate) fn lookup<F: Net, T: Tables<F>>(
+    tables: &T,
+    headers: &Headers<F>,
+    net: &FamilyConfig<F>,
+) -> Option<T::Ref<Service>> {
+    let (port_be, proto) = (headers.dport_be, headers.proto);
+    let found = service::lookup(tables, &headers.dst, port_be, proto, scope::LOCAL);
+    found.or_else(|| service::lookup(tables, &net.node, port_be, proto, scope::LOCAL))
+}
+
+/// The device by which a backend here answers a client whose packets come by way of another node; 0:
+/// as routes say, for clients inside of the cluster.
+#[inline(always)]
+pub(crate) fn return_ifindex<F: Net>(headers: &Headers<F>, config: &Config) -> u32 {
+    let net = F::config(config);
+    let inside = is_in::<F>(&headers.src, &net.cluster, &net.cluster_mask);
+    if inside { 0 } else { config.uplink_ifindex }
+}
