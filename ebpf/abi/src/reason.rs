@@ -100,8 +100,88 @@ numbered! {
     }
 }
 
+impl Reason {
+    /// Whether packets counted under it went no further: dropped, or answered with a rejection.
+    pub const fn is_drop(self) -> bool {
+        !matches!(self, Self::Forwarded | Self::Passed | Self::NotConfigured | Self::EventLost)
+    }
+
+    /// What to do when packets are counted under it: one sentence for the operator of a node.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Forwarded | Self::Passed => "nothing: this is as it should be",
+            Self::NoBackend => {
+                "see whether the Service's selector matches pods and whether they are ready: \
+                 kubectl get endpointslices -l kubernetes.io/service-name=NAME"
+            }
+            Self::NoServicePort => {
+                "compare the client's port and protocol with those of the Service: kubectl get service"
+            }
+            Self::UnknownService => {
+                "find the client that still uses the address of a Service that was deleted"
+            }
+            Self::BackendGone => {
+                "nothing when a pod was just deleted; else have the client connect anew"
+            }
+            Self::NoLocalBackend => {
+                "send traffic only to nodes with an endpoint (healthCheckNodePort tells), or set \
+                 the Service's traffic policy to Cluster"
+            }
+            Self::SpoofedSource => {
+                "see which addresses the pod uses beside its own: the node accepts no other from it"
+            }
+            Self::Malformed => {
+                "capture at the sender: its packets are cut short or their headers contradict each other"
+            }
+            Self::Fragment => {
+                "let path MTU discovery work or lower the sender's MTU: fragments came without, or \
+                 long before or after, the first of their packet"
+            }
+            Self::UnsupportedProtocol => {
+                "use TCP, UDP or SCTP: other protocols have no ports that a Service could translate"
+            }
+            Self::FlowsFull => {
+                "look for a flood or a leak of connections (skep net top); a node with more memory has \
+                 larger tables"
+            }
+            Self::SnatFull => {
+                "look for a pod or client that opens very many connections (skep net top); a node with \
+                 more memory has larger tables"
+            }
+            Self::SnatPortsExhausted => {
+                "spread the connections to this one destination over more destinations or nodes: each \
+                 needs a port of its own on the node's address"
+            }
+            Self::InvalidBackend => {
+                "run skep net verify: a Service names a backend that is not in the table"
+            }
+            Self::InvalidPeer => {
+                "run skep net nodes: the address belongs to a node that is not known (any more)"
+            }
+            Self::HelperFailed => {
+                "see the kernel's log: it refused to change, encapsulate or redirect the packet"
+            }
+            Self::NoNodeAddress => {
+                "give the node an address of this family (kubelet's --node-ip), or keep clients from \
+                 using the family"
+            }
+            Self::NotConfigured => {
+                "wait for the agent, which has not written the node's addresses yet"
+            }
+            Self::EventLost => "read events faster, or filter them: the ring was full for a moment",
+            Self::SourceNotAllowed => {
+                "add the client's address to the Service's loadBalancerSourceRanges if it should get in"
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
     use super::*;
 
     #[test]
@@ -113,5 +193,17 @@ mod tests {
             assert_eq!(Hook::from_number(number), Some(*hook));
         }
         assert_eq!(Reason::from_number(u8::MAX), None);
+    }
+
+    #[test]
+    fn advice_is_one_line_of_its_own_for_each_drop() {
+        let drops: Vec<_> = Reason::ALL.iter().filter(|reason| reason.is_drop()).collect();
+        for reason in &drops {
+            let advice = reason.advice();
+            assert!(!advice.contains('\n') && !advice.contains("  "), "{}", reason.name());
+            assert!(!advice.ends_with('.'), "{}", reason.name());
+            let same = drops.iter().filter(|other| other.advice() == advice);
+            assert_eq!(same.count(), 1, "{}", reason.name());
+        }
     }
 }
