@@ -5,6 +5,7 @@
 
 mod act;
 mod count;
+mod flows;
 mod frame;
 mod handover;
 mod maps;

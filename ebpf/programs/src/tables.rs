@@ -8,7 +8,10 @@ use skep_abi::{
 use skep_engine::{FlowTable, Ingress, Seen, Tables};
 use skep_packet::Headers;
 
-use crate::{maps, report};
+use crate::{
+    flows::{flows4, flows6, with_flows},
+    maps, report,
+};
 
 /// `BPF_ANY`: create or replace.
 const ANY: u64 = 0;
@@ -18,29 +21,10 @@ const CREATE: u64 = 1;
 /// The kernel's tables.
 pub struct KernelTables;
 
-/// Runs `$body` with `$map` bound to the flow table that `$table` names.
-macro_rules! with_flows {
-    ($table:expr, $flows:ident, $embryos:ident, $snat:ident, $map:ident => $body:expr) => {
-        match $table {
-            FlowTable::Flows => {
-                let $map = &maps::$flows;
-                $body
-            }
-            FlowTable::Embryos => {
-                let $map = &maps::$embryos;
-                $body
-            }
-            FlowTable::Snat => {
-                let $map = &maps::$snat;
-                $body
-            }
-        }
-    };
-}
-
 macro_rules! kernel_tables {
     ($family:ty, $addr:ty, $bits:literal, $services:ident, $backends:ident, $sources:ident, $flows:ident, $embryos:ident,
-     $snat:ident, $endpoints:ident, $nodes:ident, $sockets:ident, $ranges:ident) => {
+     $snat:ident, $endpoints:ident, $nodes:ident, $sockets:ident, $ranges:ident,
+     $calls:ident) => {
         // SAFETY of all blocks below: the maps hand out pointers to whole values that stay readable
         // until the program ends (the kernel frees entries after a grace period; an entry that is
         // reused meanwhile gives the old or the new value, both well formed as they are plain
@@ -104,16 +88,12 @@ macro_rules! kernel_tables {
 
             #[inline(always)]
             fn set_flow_state(&self, table: FlowTable, key: &FlowKey<$family>, state: u32) {
-                let flow = with_flows!(table, $flows, $embryos, $snat, map => map.get_ptr_mut(key));
-                if let Some(flow) = flow {
-                    // SAFETY: see above.
-                    unsafe { (*flow).state |= state };
-                }
+                $calls::mark(table as u32, key, state);
             }
 
             #[inline(always)]
             fn has_flow(&self, table: FlowTable, key: &FlowKey<$family>) -> bool {
-                with_flows!(table, $flows, $embryos, $snat, map => map.get_ptr(key)).is_some()
+                $calls::has(table as u32, key) != 0
             }
 
             #[inline(always)]
@@ -123,8 +103,7 @@ macro_rules! kernel_tables {
                 key: &FlowKey<$family>,
                 flow: &Flow<$family>,
             ) -> bool {
-                with_flows!(table, $flows, $embryos, $snat, map => map.insert(key, flow, ANY))
-                    .is_ok()
+                $calls::write(table as u32, key, flow, ANY) != 0
             }
 
             #[inline(always)]
@@ -134,13 +113,12 @@ macro_rules! kernel_tables {
                 key: &FlowKey<$family>,
                 flow: &Flow<$family>,
             ) -> bool {
-                with_flows!(table, $flows, $embryos, $snat, map => map.insert(key, flow, CREATE))
-                    .is_ok()
+                $calls::write(table as u32, key, flow, CREATE) != 0
             }
 
             #[inline(always)]
             fn remove_flow(&self, table: FlowTable, key: &FlowKey<$family>) {
-                let _ = with_flows!(table, $flows, $embryos, $snat, map => map.remove(key));
+                $calls::remove(table as u32, key);
             }
 
             #[inline(always)]
@@ -212,11 +190,11 @@ macro_rules! kernel_tables {
 
 kernel_tables!(
     V4, [u32; 1], 32, SERVICES4, BACKENDS4, SOURCES4, FLOWS4, EMBRYOS4, SNAT4, ENDPOINTS4, NODES4,
-    SOCKETS4, RANGES4
+    SOCKETS4, RANGES4, flows4
 );
 kernel_tables!(
     V6, [u32; 4], 128, SERVICES6, BACKENDS6, SOURCES6, FLOWS6, EMBRYOS6, SNAT6, ENDPOINTS6, NODES6,
-    SOCKETS6, RANGES6
+    SOCKETS6, RANGES6, flows6
 );
 
 /// What is known of the node.
