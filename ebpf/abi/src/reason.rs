@@ -172,6 +172,10 @@ impl Reason {
             Self::SourceNotAllowed => {
                 "add the client's address to the Service's loadBalancerSourceRanges if it should get in"
             }
+            Self::PacketTooBig => {
+                "let ICMP errors pass between client and node, so that path MTU discovery works, or \
+                 raise the MTU between the nodes by the size of the outer header"
+            }
         }
     }
 }
