@@ -68,3 +68,27 @@ fn depth_is_bounded() {
     assert!(codec::decode(deep.as_bytes(), Media::Json, None, FieldValidation::Warn).is_err());
     assert!(codec::decode(deep.as_bytes(), Media::Yaml, None, FieldValidation::Warn).is_err());
 }
+
+/// A pod whose one container asks for `cpu`, as protobuf says it.
+fn pod_asking_for(cpu: &str) -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
+    // Pod.spec.containers.resources.requests: a map of quantities.
+    let entry = [field(1, b"cpu"), field(2, &field(1, cpu.as_bytes()))].concat();
+    let pod = field(2, &field(2, &field(8, &field(2, &entry))));
+    codec::wrap_envelope(&default("Pod"), &pod)
+}
+
+#[test]
+fn quantities_in_protobuf_are_checked_and_canonical() {
+    let decode =
+        |cpu| codec::decode(&pod_asking_for(cpu), Media::Protobuf, None, FieldValidation::Strict);
+    for (cpu, canonical) in [("1", "1"), ("1000m", "1"), ("0.5", "500m")] {
+        let requests = "/spec/containers/0/resources/requests/cpu";
+        let decoded = decode(cpu).expect("it decodes");
+        assert_eq!(decoded.object.pointer(requests), Some(&canonical.into()), "{cpu:?}");
+    }
+    for cpu in ["#0m", "", "1 "] {
+        let error = decode(cpu).expect_err("it is no quantity");
+        assert!(error.to_string().starts_with("quantities must match"), "{cpu:?}: {error}");
+    }
+}

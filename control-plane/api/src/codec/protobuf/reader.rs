@@ -7,6 +7,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::codec::canonical::{keep, schema_shape, zero};
 use crate::go_time;
+use crate::quantity::Quantity;
 use crate::schema::{Field, Shape, Type, Wire};
 
 use super::wire::{Cursor, Value as WireValue, WireError};
@@ -136,7 +137,7 @@ fn read_value(shape: &Shape, value: WireValue<'_>, depth: usize) -> Result<Value
             other => return Err(other.mismatch("")),
         },
         Shape::Bytes => STANDARD.encode(value.bytes()?).into(),
-        Shape::Quantity => single(value, 1)?.map_or(Ok("0"), WireValue::text)?.into(),
+        Shape::Quantity => read_quantity(single(value, 1)?)?,
         Shape::Time => read_time(value, go_time::format_time)?,
         Shape::MicroTime => read_time(value, go_time::format_micro_time)?,
         Shape::Duration => {
@@ -183,6 +184,11 @@ fn single(value: WireValue<'_>, wanted: u32) -> Result<Option<WireValue<'_>>, Wi
     Ok(found)
 }
 
+fn read_quantity(text: Option<WireValue<'_>>) -> Result<Value, WireError> {
+    let quantity = Quantity::parse(text.map_or(Ok("0"), WireValue::text)?);
+    quantity.map(|quantity| quantity.to_string().into()).map_err(WireError::Quantity)
+}
+
 fn read_time(
     value: WireValue<'_>,
     format: fn(jiff::Timestamp) -> String,
@@ -210,12 +216,15 @@ fn read_time(
 const GO_ZERO_SECONDS: i64 = -62_135_596_800;
 
 fn read_int_or_string(value: WireValue<'_>) -> Result<Value, WireError> {
-    let (mut is_text, mut number, mut text) = (false, 0i64, "");
+    let (mut is_text, mut number, mut text) = (false, 0, "");
     let mut cursor = Cursor::new(value.bytes()?);
     while let Some((field, value)) = cursor.next_field()? {
         match field {
             1 => is_text = value.varint()? == 1,
-            2 => number = value.varint()?.cast_signed(),
+            2 => {
+                let read = i32::try_from(value.varint()?.cast_signed());
+                number = read.map_err(|_| WireError::Illegal)?;
+            }
             3 => text = value.text()?,
             _ => {}
         }

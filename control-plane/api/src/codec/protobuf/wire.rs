@@ -28,6 +28,9 @@ pub enum WireError {
     /// Messages within messages beyond all reason
     #[error("proto: exceeded the depth limit of {0}")]
     TooDeep(usize),
+    /// A quantity that is none
+    #[error("{0}")]
+    Quantity(&'static str),
     /// A field that holds JSON holds something else
     #[error("proto: field {0} does not hold JSON")]
     NotJson(String),
