@@ -30,6 +30,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("nsenter", "util-linux"),
     ("kubectl", "kubernetes-client"),
     ("cc", "gcc"),
+    ("c++", "g++"),
 ];
 
 /// Checks, then installs: programs, toolchains.

@@ -7,6 +7,7 @@ mod build;
 mod cluster;
 mod codegen;
 mod command;
+mod fuzz;
 mod images;
 mod interop;
 mod machine;
@@ -47,6 +48,8 @@ enum Task {
     },
     /// Print the figures of SPECIFICATION.md
     Bench(bench::Options),
+    /// Look for bytes that a parser, a codec or the engine does not bear
+    Fuzz(fuzz::Options),
     /// Prove mixed clusters: upstream's components in place of some of skep's
     Interop,
     /// Kill a node of the running cluster, as if its plug were pulled
@@ -86,6 +89,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test(options) => suite::run(&options),
         Task::Codegen { check } => codegen::run(check),
         Task::Bench(options) => bench::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Interop => interop::run(),
         Task::Kill { node } => cluster::down::kill(&node),
         Task::Exec { node, command } => cluster::exec(&node, &command),

@@ -11,7 +11,7 @@ use crate::cluster::plane::Plane;
 use crate::cluster::temporary::Temporary;
 use crate::cluster::up::{self, Parts};
 use crate::command::{capture, command, find, has_version, show};
-use crate::{codegen, interop, machine, proof, upstream};
+use crate::{codegen, fuzz, interop, machine, proof, upstream};
 
 const CARGO_DENY: &str = "0.20.2";
 const SKIPPED: &str =
@@ -44,6 +44,7 @@ const STEPS: &[Step] = &[
         let words = ["test", "--workspace", "--exclude", "skep-cluster-tests", "--no-fail-fast"];
         show(cargo().args(words))
     }),
+    ("fuzz", fuzz::briefly),
     ("cluster", cluster),
     ("interop", || unless_skipped(interop::run)),
 ];
