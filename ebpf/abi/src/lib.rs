@@ -21,6 +21,7 @@ mod node;
 mod reason;
 mod service;
 mod socket;
+mod trace;
 
 pub use backend::{Backend, backend_state, via};
 pub use config::{Config, FamilyConfig, PortRange, config_flags};
@@ -36,6 +37,7 @@ pub use service::{
     ServiceKey, SlotBlock, scope, service_flags,
 };
 pub use socket::{SocketKey, SocketPeer};
+pub use trace::{Trace, TraceStep, TraceTable};
 
 /// IP protocol numbers that the tables' keys use.
 pub mod proto {

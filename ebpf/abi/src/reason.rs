@@ -25,6 +25,8 @@ macro_rules! numbered {
     };
 }
 
+pub(crate) use numbered;
+
 numbered! {
     /// What became of a packet, as far as it is worth counting. Numbers are stable: only add at the end.
     Reason {

@@ -39,6 +39,8 @@ mod verdict;
 mod decide;
 #[cfg(any(test, feature = "std"))]
 pub mod host;
+#[cfg(any(test, feature = "std"))]
+mod traced;
 
 #[cfg(any(test, feature = "std"))]
 pub use decide::decide;
@@ -49,5 +51,7 @@ pub use pod::{from_pod, open_from_pod, route_from_pod, to_pod};
 pub use route::peer_of;
 pub use socket::{Call, SocketVerdict, believed_peer, connect};
 pub use tables::{FlowTable, Seen, Tables};
+#[cfg(any(test, feature = "std"))]
+pub use traced::Traced;
 pub use tunnel::{tunnel_mtu, unwrap};
 pub use verdict::{Action, Ingress, Verdict};

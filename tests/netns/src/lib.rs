@@ -11,6 +11,7 @@ mod node;
 mod probe;
 pub mod responder;
 mod services;
+mod tool;
 mod world;
 
 pub use guard::Guard;

@@ -29,9 +29,9 @@ pub struct Node {
     routing: Routing,
     world: String,
     place: Place,
-    namespace: Namespace,
-    pin_dir: PathBuf,
-    state_dir: PathBuf,
+    pub(crate) namespace: Namespace,
+    pub(crate) pin_dir: PathBuf,
+    pub(crate) state_dir: PathBuf,
     pods: AtomicU32,
 }
 

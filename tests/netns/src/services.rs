@@ -9,6 +9,7 @@ use skep_bpf::Tables;
 use skep_proxy::desired::Desired;
 use skep_proxy::host_ports;
 use skep_proxy::local_node::LocalNode;
+use skep_proxy::names::Names;
 use skep_proxy::plan::Planner;
 use skep_proxy::rows;
 
@@ -100,6 +101,14 @@ impl<'a> Services<'a> {
             self.planner.set_service(&host_ports::name(&attachment), ports, Instant::now());
         }
         self
+    }
+
+    /// Leaves names of Services and of these pods for the tools, as the agent does.
+    pub fn name(&self, pods: &[&Pod]) {
+        let services = self.planner.ids().map(|(id, key)| (id, key.to_string())).collect();
+        let pods = pods.iter().map(|pod| (pod.address, format!("test/{}", pod.name()))).collect();
+        let names = Names { services, pods };
+        names.write(&self.on.state_dir).expect("the node's folder is writable");
     }
 
     /// Writes the differences; returns how many rows of `services` were written or removed.

@@ -38,6 +38,22 @@ impl Clock {
         Ok(output.verdict)
     }
 
+    /// The whole clock: what entries of tables were seen by.
+    pub fn now_ticks(&self) -> Result<u64> {
+        let program = [
+            sys::Instruction::call(JIFFIES64),
+            sys::Instruction::shift_right(0, 32),
+            sys::Instruction::exit(),
+        ];
+        let upper = Self(sys::load(sys::ProgramType::Xdp, &program).map_err(failed)?);
+        loop {
+            let (before, lower, after) = (upper.ticks()?, self.ticks()?, upper.ticks()?);
+            if before == after {
+                return Ok(u64::from(before) << 32 | u64::from(lower));
+            }
+        }
+    }
+
     /// Ticks since `seen`, of which only the lower half counts: right for up to 49 days.
     pub fn age(&self, seen: u64) -> Result<u32> {
         Ok(self.ticks()?.wrapping_sub(seen as u32))

@@ -170,6 +170,11 @@ impl Instruction {
         Self::new(0xbf, dst, src, 0, 0)
     }
 
+    /// Shifts a register right.
+    pub(crate) const fn shift_right(register: u8, bits: i32) -> Self {
+        Self::new(0x77, register, 0, 0, bits)
+    }
+
     /// Adds to a register.
     pub(crate) const fn add(register: u8, value: i32) -> Self {
         Self::new(0x07, register, 0, 0, value)

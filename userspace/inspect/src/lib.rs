@@ -13,6 +13,7 @@ use skep_bpf::Tables;
 mod backends;
 mod drops;
 mod endpoints;
+mod explain;
 mod filter;
 mod flows;
 mod maps;
@@ -65,6 +66,8 @@ pub enum Command {
     Drops(drops::Query),
     /// Packets and bytes per second of each Service and backend
     Top(top::Query),
+    /// Why a packet goes where it goes: each look-up, each decision, and the end
+    Explain(explain::Query),
     /// How full each table is
     Maps(Flags),
 }
@@ -81,6 +84,7 @@ impl Command {
             Self::Flows(query) => &query.flags,
             Self::Drops(query) => &query.flags,
             Self::Top(query) => &query.flags,
+            Self::Explain(query) => &query.flags,
         }
     }
 }
@@ -107,6 +111,7 @@ pub async fn run(command: Command, out: &mut impl Write) -> anyhow::Result<()> {
         Command::Nodes(_) => output::print(&nodes::list(&tables)?, flags.output)?,
         Command::Drops(query) => output::print(&drops::list(&tables, query)?, flags.output)?,
         Command::Top(query) => return top::run(&tables, query, names, out).await,
+        Command::Explain(query) => explain::print(&tables, query, &names)?,
         Command::Maps(_) => output::print(&maps::list(&tables)?, flags.output)?,
     };
     output::say(out, &text).map(drop)

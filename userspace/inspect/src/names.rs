@@ -11,6 +11,7 @@ use skep_bpf::Tables;
 use skep_proxy::names::Names;
 
 use crate::Flags;
+use crate::filter::is_called;
 use crate::services;
 
 /// Names for numbers and addresses; none at all with `--numeric`.
@@ -27,6 +28,12 @@ impl Resolver {
             (None, 0) => "-".into(),
             (None, id) => id.to_string(),
         }
+    }
+
+    /// The addresses of the pods that a person calls so.
+    pub(crate) fn pods_called(&self, wanted: &str) -> impl Iterator<Item = IpAddr> {
+        let called = |(_, name): &(&IpAddr, &String)| is_called(name, wanted);
+        self.names.pods.iter().filter(called).map(|(address, _)| *address)
     }
 
     /// The pod at this address.

@@ -83,7 +83,8 @@ pub(crate) fn ids(tables: &Tables) -> anyhow::Result<HashMap<(SocketAddr, String
     Ok(entries(tables)?.into_iter().map(id).collect())
 }
 
-fn entries(tables: &Tables) -> anyhow::Result<Vec<(RowKey, Service)>> {
+/// The rows of both families' tables.
+pub(crate) fn entries(tables: &Tables) -> anyhow::Result<Vec<(RowKey, Service)>> {
     fn of<F: Family>(tables: &FamilyTables<F>) -> skep_bpf::Result<Vec<(RowKey, Service)>> {
         let entries = tables.services.entries()?;
         Ok(entries.iter().map(|(key, row)| (rows::row_key(key), *row)).collect())
