@@ -3,14 +3,14 @@
 
 use arbitrary::{Result, Unstructured};
 use skep_abi::{
-    Backend, Config, Endpoint, Family, FamilyConfig, Hook, Node, Peer, PortRange, Service,
+    Backend, Config, Endpoint, Family, FamilyConfig, Hook, Node, Peer, PortRange, Reason, Service,
     ServiceKey, V4, V6,
 };
 use skep_engine::{
     Action, Call, Ingress, Net, SocketVerdict, Verdict, believed_peer, connect, decide,
-    host::HostTables,
+    host::HostTables, tunnel_mtu,
 };
-use skep_packet::{host::HostPacket, parse, reject};
+use skep_packet::{Packet, host::HostPacket, parse, reject, tell_mtu};
 
 use crate::{
     Target,
@@ -54,7 +54,12 @@ fn play<F: Net>(u: &mut Unstructured) -> Result<()> {
 
 /// A packet at a hook: the play ends with its verdict.
 fn packet<F: Net>(u: &mut Unstructured, tables: &HostTables<F>) -> Result<()> {
-    let at = Ingress { ifindex: *u.choose(&DEVICES)?, hook: *u.choose(&HOOKS)? };
+    let at = Ingress {
+        ifindex: *u.choose(&DEVICES)?,
+        hook: *u.choose(&HOOKS)?,
+        // Only what `decide` unwraps is another node's.
+        from_peer: false,
+    };
     let ends = Ends::<F> {
         src: any_address::<F>(u)?,
         dst: any_address::<F>(u)?,
@@ -64,20 +69,38 @@ fn packet<F: Net>(u: &mut Unstructured, tables: &HostTables<F>) -> Result<()> {
     let before = frame(u, ends)?;
     let mut after = HostPacket(before.clone());
     let verdict = decide(&mut after, tables, at).expect("every one of the hooks is for packets");
-    judge::<F>(&before, verdict, after);
+    // Judged is what was in the outer header that is gone.
+    let unwrapped = after.0.len() + F::HEADER == before.len();
+    let before = if unwrapped { without_outer::<F>(&before) } else { before };
+    judge::<F>(&before, verdict, after, &tables.config);
     Ok(())
 }
 
+fn without_outer<F: Net>(bytes: &[u8]) -> Vec<u8> {
+    let mut packet = HostPacket(bytes.to_vec());
+    packet.remove_header::<F>().expect("the packet is longer than a header");
+    packet.0
+}
+
 /// What holds for every packet, whatever is in the tables.
-fn judge<F: Net>(before: &[u8], verdict: Verdict, mut after: HostPacket) {
+fn judge<F: Net>(before: &[u8], verdict: Verdict, mut after: HostPacket, config: &Config) {
     let sound = is_sound::<F>(before);
+    let keeps = |after: &[u8]| {
+        assert!(!sound || is_sound::<F>(after), "{verdict:?}\n{before:02x?}\n{after:02x?}");
+    };
     let hops = |packet: &HostPacket| parse::<F>(packet).map(|headers| headers.ttl);
     match verdict.action() {
-        Action::Open | Action::Route => panic!("a hook's last function asks for another"),
+        Action::Open | Action::Route | Action::Unwrap => {
+            panic!("a hook's last function asks for another")
+        }
         Action::Drop => {}
-        Action::Pass => assert!(!sound || is_sound::<F>(&after.0), "{verdict:?}: {:02x?}", after.0),
+        Action::Pass => keeps(&after.0),
+        Action::ToTunnel => {
+            assert!(is_sound::<F>(&after.0), "the outer header of {:02x?}", after.0);
+            assert_eq!(without_outer::<F>(&after.0), before, "it goes on as it came");
+        }
         Action::ToPod | Action::ToPeer | Action::Out => {
-            assert!(!sound || is_sound::<F>(&after.0), "{verdict:?}: {:02x?}", after.0);
+            keeps(&after.0);
             let was = hops(&HostPacket(before.to_vec())).expect("only packets are forwarded");
             assert!(was > 1, "{verdict:?} of a packet at its end");
             assert_eq!(hops(&after), Some(was - 1), "{verdict:?}");
@@ -85,7 +108,11 @@ fn judge<F: Net>(before: &[u8], verdict: Verdict, mut after: HostPacket) {
         Action::Reject => {
             assert_eq!(after.0, before, "a packet is rejected as it came");
             let headers = parse::<F>(&after).expect("only packets are rejected");
-            if reject(&mut after, &headers).is_some() {
+            let answered = match verdict.reason() {
+                Reason::PacketTooBig => tell_mtu(&mut after, &headers, tunnel_mtu::<F>(config)),
+                _ => reject(&mut after, &headers),
+            };
+            if answered.is_some() {
                 assert!(is_sound::<F>(&after.0), "the answer {:02x?}", after.0);
             }
         }
@@ -154,7 +181,8 @@ fn tables<F: Net>(u: &mut Unstructured) -> Result<HostTables<F>> {
     for _ in 0..u.int_in_range(0..=3)? {
         let mode = u.int_in_range(0..=2)?;
         let ifindex = *u.choose(&DEVICES)?;
-        tables.peers.push(Peer { mode, ifindex, mac: u.arbitrary()?, ..Peer::default() });
+        let (addr4, addr6) = (address::<V4>(1, 2), address::<V6>(1, 2));
+        tables.peers.push(Peer { mode, ifindex, mac: u.arbitrary()?, addr4, addr6, pad: 0 });
     }
     Ok(tables)
 }
@@ -171,6 +199,7 @@ fn config(u: &mut Unstructured) -> Result<Config> {
         flags: u.arbitrary()?,
         ticks_per_s: u.arbitrary()?,
         hash_seed: u.arbitrary()?,
+        uplink_mtu: *u.choose(&[0, 1500, 1280, 68])?,
         ..Config::default()
     })
 }

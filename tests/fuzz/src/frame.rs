@@ -10,7 +10,12 @@ use skep_abi::{Family, proto};
 const ETHERNET: usize = 14;
 
 /// Protocols that frames are made of; the last is none that anything knows.
-const PROTOCOLS: [u8; 6] = [proto::TCP, proto::UDP, proto::ICMP, proto::ICMPV6, proto::SCTP, 0xfd];
+const PROTOCOLS: [u8; 8] =
+    [proto::TCP, proto::UDP, proto::ICMP, proto::ICMPV6, proto::SCTP, IP_IN_IP, IPV6_IN_IP, 0xfd];
+/// IPv4 in an outer header.
+const IP_IN_IP: u8 = 4;
+/// IPv6 in an outer header.
+const IPV6_IN_IP: u8 = 41;
 /// Time to live: that of a packet on its way, that of one at its end, and none.
 const TTLS: [u8; 4] = [64, 2, 1, 0];
 /// Types of control messages of both families: errors, echoes, and one that is neither.
@@ -64,6 +69,12 @@ fn segment<F: Family>(u: &mut Unstructured, ends: &Ends<F>, proto: u8) -> Result
                 let header = [header, u.arbitrary::<[u8; 16]>()?.to_vec()].concat();
                 segment.extend(&packet(&quoted, inner, 64, &header)[ETHERNET..]);
             }
+        }
+        IP_IN_IP | IPV6_IN_IP => {
+            let header = [&segment[..], &u.arbitrary::<[u8; 16]>()?].concat();
+            segment = packet(ends, *u.choose(&[proto::TCP, proto::UDP])?, 64, &header)[ETHERNET..]
+                .to_vec();
+            return Ok(segment);
         }
         _ => segment.extend(u.arbitrary::<[u8; 8]>()?),
     }

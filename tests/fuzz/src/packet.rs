@@ -77,5 +77,5 @@ fn seeds() -> Vec<Vec<u8>> {
         frame::frame(&mut arbitrary::Unstructured::new(choices), tuple::<F>()).unwrap_or_default()
     }
     // The first byte chooses the protocol; what is not there reads as zero.
-    (0..6u8).flat_map(|first| [of::<V4>(&[first]), of::<V6>(&[first])]).collect()
+    (0..8u8).flat_map(|first| [of::<V4>(&[first]), of::<V6>(&[first])]).collect()
 }
