@@ -73,13 +73,9 @@ pub struct PortRange {
 pub mod config_flags {
     /// Pods' traffic to the world leaves with the node's address.
     pub const MASQUERADE: u32 = 1 << 0;
-    /// New connections to Services are reported as events.
-    pub const FLOW_EVENTS: u32 = 1 << 1;
     /// A Service has a backend in this node's own host network: what the stack answers must be looked up
     /// on its way out.
     pub const HOST_BACKENDS: u32 = 1 << 2;
-    /// Dropped and rejected packets are reported as events.
-    pub const DROP_EVENTS: u32 = 1 << 3;
 }
 
 const _: () = {

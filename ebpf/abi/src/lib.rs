@@ -27,7 +27,7 @@ pub use backend::{Backend, backend_state, via};
 pub use config::{Config, FamilyConfig, PortRange, config_flags};
 pub use counter::{COUNTERS, Counter, counter_index};
 pub use endpoint::{Endpoint, EndpointKey, endpoint_flags, endpoint_translated};
-pub use event::{Event, event_kind};
+pub use event::{Event, Listeners, event_kind};
 pub use family::{Family, V4, V6, addr_to_v6_words};
 pub use flow::{Flow, FlowKey, flow_flags, flow_state};
 pub use node::{NO_PEER, Node, NodeKey, Peer, peer_mode};

@@ -107,8 +107,24 @@ macro_rules! flow_functions {
 }
 
 flow_functions!(
-    flows4, V4, FLOWS4, EMBRYOS4, SNAT4, "write_flow4", "remove_flow4", "has_flow4", "mark_flow4"
+    flows4,
+    V4,
+    FLOWS4,
+    EMBRYOS4,
+    SNAT4,
+    "write_flow4",
+    "remove_flow4",
+    "has_flow4",
+    "mark_flow4"
 );
 flow_functions!(
-    flows6, V6, FLOWS6, EMBRYOS6, SNAT6, "write_flow6", "remove_flow6", "has_flow6", "mark_flow6"
+    flows6,
+    V6,
+    FLOWS6,
+    EMBRYOS6,
+    SNAT6,
+    "write_flow6",
+    "remove_flow6",
+    "has_flow6",
+    "mark_flow6"
 );

@@ -7,7 +7,8 @@ use aya_ebpf::{
 };
 use skep_abi::{
     AffinityKey, AffinityValue, Backend, COUNTERS, Config, Counter, Endpoint, EndpointKey, Event,
-    Flow, FlowKey, Node, Peer, Service, ServiceKey, SlotBlock, SocketKey, SocketPeer, V4, V6,
+    Flow, FlowKey, Listeners, Node, Peer, Service, ServiceKey, SlotBlock, SocketKey, SocketPeer,
+    V4, V6,
 };
 
 /// `BPF_F_NO_PREALLOC`: memory follows the entries.
@@ -72,5 +73,7 @@ pub static PEERS: Array<Peer, 1024> = Array::new();
 pub static CONFIG: Array<Config, 1> = Array::new();
 #[btf_map(name = "counters")]
 pub static COUNTS: PerCpuArray<Counter, { COUNTERS as usize }> = PerCpuArray::new();
+#[btf_map(name = "listeners")]
+pub static LISTENERS: Array<Listeners, 1> = Array::new();
 #[btf_map(name = "events")]
 pub static EVENTS: RingBuf<Event, 262_144> = RingBuf::new();

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use skep_abi::{Hook, Reason, V4, V6};
 use skep_engine::{Call, Net, SocketVerdict, Tables, believed_peer, connect};
 
-use crate::{count::count, tables::KernelTables};
+use crate::{count::count, report, tables::KernelTables};
 
 /// The call goes on.
 pub const ALLOW: i32 = 1;
@@ -109,19 +109,26 @@ impl SockAddr {
     }
 }
 
-/// Lets a verdict take its course; `Some` is the backend to write into the context.
+/// Decides a call and lets the verdict take its course; `Some` is the backend to write into the context.
 #[inline(always)]
-fn settle<F: Net>(verdict: SocketVerdict<F>, hook: Hook) -> Result<Option<(F::Addr, u16)>, i32> {
-    let (reason, errno) = match verdict {
+fn settle<F: Net>(call: &Call<F>, hook: Hook) -> Result<Option<(F::Addr, u16)>, i32>
+where
+    KernelTables: Tables<F>,
+{
+    // The verdict goes no further than this: of an enum with data the compiler leaves bits undefined that
+    // a variant does not use, and the verifier refuses to see them handed on.
+    let (reason, errno) = match connect(&KernelTables, call) {
         SocketVerdict::Pass => return Ok(None),
         SocketVerdict::To { addr, port_be } => {
             count(hook, Reason::Forwarded as u32, 0);
+            report::connected(call, (&addr, port_be), hook);
             return Ok(Some((addr, port_be)));
         }
         SocketVerdict::Refuse(reason) => (reason, ECONNREFUSED),
         SocketVerdict::Drop(reason) => (reason, EHOSTUNREACH),
     };
     count(hook, reason as u32, 0);
+    report::refused(call, reason, hook);
     // SAFETY: the helper takes a number.
     unsafe { bpf_set_retval(-errno) };
     Err(DENY)
@@ -130,7 +137,7 @@ fn settle<F: Net>(verdict: SocketVerdict<F>, hook: Hook) -> Result<Option<(F::Ad
 /// Translates the destination of a call on an IPv4 socket.
 #[inline(always)]
 pub fn translate4(context: SockAddr, hook: Hook) -> i32 {
-    match settle(connect::<V4, _>(&KernelTables, &context.call(context.addr4())), hook) {
+    match settle::<V4>(&context.call(context.addr4()), hook) {
         Ok(None) => ALLOW,
         Ok(Some((addr, port_be))) => {
             context.set_addr4(addr);
@@ -146,10 +153,10 @@ pub fn translate4(context: SockAddr, hook: Hook) -> i32 {
 pub fn translate6(context: SockAddr, hook: Hook) -> i32 {
     let addr = context.addr6();
     let settled = if let Some(mapped) = mapped(&addr) {
-        settle(connect::<V4, _>(&KernelTables, &context.call(mapped)), hook)
+        settle::<V4>(&context.call(mapped), hook)
             .map(|to| to.map(|(addr, port_be)| ([0, 0, MAPPED, addr[0]], port_be)))
     } else {
-        settle(connect::<V6, _>(&KernelTables, &context.call(addr)), hook)
+        settle::<V6>(&context.call(addr), hook)
     };
     match settled {
         Ok(None) => ALLOW,

@@ -2,8 +2,8 @@
 
 use aya_ebpf::{btf_maps::lpm_trie, helpers::generated::bpf_jiffies64};
 use skep_abi::{
-    AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Family as _, Flow, FlowKey, Node, Peer,
-    SLOTS_PER_BLOCK, Service, ServiceKey, SocketKey, SocketPeer, V4, V6, config_flags,
+    AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Family as _, Flow, FlowKey,
+    Node, Peer, SLOTS_PER_BLOCK, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
 };
 use skep_engine::{FlowTable, Ingress, Seen, Tables};
 use skep_packet::Headers;
@@ -174,9 +174,7 @@ macro_rules! kernel_tables {
                 backend: u32,
                 at: Ingress,
             ) {
-                if config().is_some_and(|config| config.flags & config_flags::FLOW_EVENTS != 0) {
-                    report::opened(headers, service, backend, at);
-                }
+                report::opened(headers, service, backend, at);
             }
 
             #[inline(always)]

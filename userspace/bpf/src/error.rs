@@ -28,6 +28,11 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// Somebody else reads the events.
+    #[error(
+        "another process listens to this node's events: each goes to one reader only, end the other first"
+    )]
+    Listened,
     /// A table has no room left.
     #[error("table {table} is full ({entries} entries): start with a larger size for it")]
     Full {

@@ -89,6 +89,7 @@ fn expected() -> Vec<(&'static str, usize, usize)> {
         ("peers", index, size_of::<abi::Peer>()),
         ("config", index, size_of::<abi::Config>()),
         ("counters", index, size_of::<abi::Counter>()),
+        ("listeners", index, size_of::<abi::Listeners>()),
         ("events", 0, 0),
     ]
 }

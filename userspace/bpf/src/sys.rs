@@ -544,8 +544,17 @@ pub(crate) fn file_system(path: &Path) -> io::Result<i64> {
     }
 }
 
+/// The kernel's monotonic clock, which programs read as well.
+pub fn monotonic_ns() -> u64 {
+    // SAFETY: all zero is a value of this plain type.
+    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer lives over the call; this clock is always there.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
 /// The cookie of the calling thread's network namespace, as programs at its sockets see it.
-pub(crate) fn netns_cookie() -> io::Result<u64> {
+pub fn netns_cookie() -> io::Result<u64> {
     let socket = UnixDatagram::unbound()?;
     let (mut cookie, mut bytes) = (0_u64, size_of::<u64>() as libc::socklen_t);
     // SAFETY: both pointers live over the call, which writes no more than `bytes`.

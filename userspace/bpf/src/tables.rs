@@ -166,7 +166,10 @@ impl Tables {
         self.config.insert(&0, config)
     }
 
-    /// A reader of events. Every event goes to one reader only: open one.
+    /// Listens to events, as long as the reader is renewed.
+    ///
+    /// # Errors
+    /// [`crate::Error::Listened`] when another process does: each event goes to one reader only.
     pub fn events(&self) -> Result<Events> {
         Events::open(&self.maps_dir)
     }
