@@ -4,8 +4,8 @@ use skep_abi::Hook;
 use skep_packet::Packet;
 
 use crate::{
-    Ingress, Net, SNAT_ROUNDS, Tables, Verdict, from_node, from_pod, open_from_node, open_from_pod,
-    route_from_pod, to_node, to_pod, unwrap,
+    Ingress, Net, SNAT_ROUNDS, Tables, Verdict, from_node, from_peer, from_pod, open_from_node,
+    open_from_pod, route_from_pod, to_node, to_pod,
 };
 
 /// The verdict of a hook's program on a packet, which is changed along. Nothing for hooks that decide
@@ -29,11 +29,8 @@ pub fn decide<F: Net, T: Tables<F>>(
         Hook::Xdp | Hook::NodeIngress | Hook::OverlayIngress => {
             let mut verdict = from_node(packet, tables, at);
             if verdict == Verdict::UNWRAP {
-                if !unwrap(packet, tables) {
-                    return Some(Verdict::PASS);
-                }
                 at.from_peer = true;
-                verdict = from_node(packet, tables, at);
+                verdict = from_peer(packet, tables, at).unwrap_or(Verdict::PASS);
             }
             if verdict == Verdict::OPEN {
                 verdict = in_rounds(|round| open_from_node(packet, tables, at, round));

@@ -11,8 +11,7 @@
 //! | --- | --- |
 //! | from a pod | [`from_pod`], [`open_from_pod`], [`route_from_pod`] |
 //! | from the stack to a pod | [`to_pod`] |
-//! | from a device or the overlay, XDP included | [`from_node`], [`open_from_node`] |
-//! | out of another node's outer header | [`unwrap`], then the two above |
+//! | from a device or the overlay, XDP included | [`from_node`], [`from_peer`], [`open_from_node`] |
 //! | from the stack to a device | [`to_node`] |
 //! | from the stack to the overlay | [`peer_of`] |
 //! | at sockets | [`connect`], [`believed_peer`] |
@@ -46,12 +45,12 @@ mod traced;
 pub use decide::decide;
 pub use flow::SNAT_ROUNDS;
 pub use net::Net;
-pub use node::{from_node, open_from_node, to_node};
+pub use node::{from_node, from_peer, open_from_node, to_node};
 pub use pod::{from_pod, open_from_pod, route_from_pod, to_pod};
 pub use route::peer_of;
 pub use socket::{Call, SocketVerdict, believed_peer, connect};
 pub use tables::{FlowTable, Seen, Tables};
 #[cfg(any(test, feature = "std"))]
 pub use traced::Traced;
-pub use tunnel::{tunnel_mtu, unwrap};
+pub use tunnel::tunnel_mtu;
 pub use verdict::{Action, Ingress, Verdict};

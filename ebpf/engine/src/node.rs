@@ -34,7 +34,7 @@ pub fn from_node<F: Net, T: Tables<F>>(
     let context = &Context { at, config: &config, round: 0 };
     let mut table = FlowTable::Flows;
     let mut pod = 0;
-    if !at.from_peer && is_in::<F>(&headers.dst, &net.cluster, &net.cluster_mask) {
+    if is_in::<F>(&headers.dst, &net.cluster, &net.cluster_mask) {
         let Some(endpoint) = tables.endpoint(&headers.dst) else {
             return Verdict::PASS;
         };
@@ -69,14 +69,32 @@ pub fn from_node<F: Net, T: Tables<F>>(
     if is_service(tables, headers, context) {
         return Verdict::OPEN;
     }
-    if at.from_peer {
-        return Verdict::drop(Reason::UnknownService);
-    }
     let unassigned = is_in::<F>(&headers.dst, &net.services, &net.services_mask);
     if unassigned { Verdict::OPEN } else { Verdict::PASS }
 }
 
-/// What [`from_node`] left: new connections to a Service, and what has an address in the range of
+/// What [`from_node`] left with [`Verdict::UNWRAP`]: a packet that another node sent on for a backend
+/// here. Nothing when it is no such packet; then it is as it was, and the stack's.
+#[inline(always)]
+pub fn from_peer<F: Net, T: Tables<F>>(
+    packet: &mut impl Packet,
+    tables: &T,
+    at: Ingress,
+) -> Option<Verdict> {
+    let config = tables.config()?;
+    tunnel::unwrap(packet, tables)?;
+    let Some(headers) = parse::<F>(packet) else {
+        return Some(Verdict::drop(Reason::Malformed));
+    };
+    if !headers.is_translatable() {
+        return Some(Verdict::drop(Reason::UnsupportedProtocol));
+    }
+    let context = &Context { at: Ingress { from_peer: true, ..at }, config: &config, round: 0 };
+    let known = follow_known(packet, tables, &headers, FlowTable::Flows, context);
+    Some(known.unwrap_or(Verdict::OPEN))
+}
+
+/// What [`from_node`] and [`from_peer`] left: new connections to a Service, and what has an address in the range of
 /// Services.
 #[inline(always)]
 pub fn open_from_node<F: Net, T: Tables<F>>(
@@ -91,6 +109,7 @@ pub fn open_from_node<F: Net, T: Tables<F>>(
     let net = F::config(&config);
     match lookup(tables, headers, context) {
         Some(service) => open_service(packet, tables, headers, &service, context),
+        None if at.from_peer => Verdict::drop(Reason::UnknownService),
         None if is_in::<F>(&headers.dst, &net.services, &net.services_mask) => {
             service::unknown(tables, &headers.dst, scope::EXTERNAL)
         }

@@ -60,21 +60,22 @@ pub(crate) fn wrap_apart<F: Net, T: Tables<F>>(
     wrap(packet, tables, index, config)
 }
 
-/// Whether the packet is another node's in an outer header to this one: [`unwrap`] looks closer.
+/// Whether the packet is another node's in an outer header to this one: [`unwrap`]
+/// looks closer.
 #[inline(always)]
 pub(crate) fn is_wrapped<F: Net>(headers: &Headers<F>, net: &FamilyConfig<F>, at: Ingress) -> bool {
-    headers.proto == F::TUNNEL && headers.dst == net.node && at.is_device() && !at.from_peer
+    headers.proto == F::TUNNEL && headers.dst == net.node && at.is_device()
 }
 
-/// What a hook of the node's devices left with [`Verdict::UNWRAP`]: takes the outer header away if it is
-/// a known node's. True: the hook's functions have to be asked for what was inside, with
-/// [`Ingress::from_peer`]. Other tunnels are the stack's.
+/// Takes the outer header away, if it is a known node's.
 #[inline(always)]
-pub fn unwrap<F: Net, T: Tables<F>>(packet: &mut impl Packet, tables: &T) -> bool {
-    let Some(headers) = parse::<F>(packet) else { return false };
-    let is_peer =
-        tables.node(&headers.src).is_some_and(|node| node.peer != NO_PEER && node.is_host != 0);
-    is_peer && !headers.has_options() && packet.remove_header::<F>().is_some()
+pub(crate) fn unwrap<F: Net, T: Tables<F>>(packet: &mut impl Packet, tables: &T) -> Option<()> {
+    let headers = parse::<F>(packet)?;
+    let node = tables.node(&headers.src)?;
+    if node.peer == NO_PEER || node.is_host == 0 || headers.has_options() {
+        return None;
+    }
+    packet.remove_header::<F>()
 }
 
 /// The front end that a packet from another node goes to. That node looked it up under an address of

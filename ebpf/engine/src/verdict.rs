@@ -67,7 +67,7 @@ pub enum Action {
     /// In its outer header to the node with index [`Verdict::argument`] in `peers`, by the device that
     /// leads to the node's own address.
     ToTunnel,
-    /// It has an outer header: ask [`crate::unwrap`], and the hook's functions again for what is inside.
+    /// It has an outer header: ask [`crate::from_peer`].
     Unwrap,
     /// It opens a connection: ask the hook's `open_` function. What opens connections is a function of
     /// its own, so that the kernel's verifier walks the two one after the other, not each path of one

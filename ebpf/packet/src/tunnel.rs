@@ -69,6 +69,15 @@ pub fn encapsulate<F: Wire>(packet: &mut impl Packet, src: &F::Addr, dst: &F::Ad
         packet.store(ETHERNET + 4, (len as u16 - F::HEADER as u16).to_be())?;
         packet.store(ETHERNET + 6, [F::TUNNEL, TTL])?;
     }
-    packet.store(F::SRC, *src)?;
-    packet.store(F::DST, *dst)
+    store_words(packet, F::SRC, src.as_ref())?;
+    store_words(packet, F::DST, dst.as_ref())
+}
+
+/// Word by word: of a copy from one memory to another the compiler makes a byte loop.
+#[inline(always)]
+fn store_words(packet: &mut impl Packet, offset: usize, words: &[u32]) -> Option<()> {
+    for (number, word) in words.iter().enumerate() {
+        packet.store(offset + number * 4, *word)?;
+    }
+    Some(())
 }

@@ -4,7 +4,7 @@
 use aya_ebpf::{bindings::xdp_md, macros::xdp, programs::XdpContext};
 use skep_abi::{Reason, V4, V6};
 use skep_engine::{
-    Action, Net, SNAT_ROUNDS, Verdict, from_node, open_from_node, tunnel_mtu, unwrap,
+    Action, Net, SNAT_ROUNDS, Verdict, from_node, from_peer, open_from_node, tunnel_mtu,
 };
 use skep_packet::{Packet as _, ethertype, parse, reject, tell_mtu, version};
 
@@ -31,13 +31,10 @@ pub fn node_xdp(context: XdpContext) -> u32 {
     match version(&Frame::new(context)) {
         Some(ethertype::IPV4) => {
             let mut from_peer = 0;
-            let mut verdict = xdp_known4(context, from_peer);
+            let mut verdict = xdp_known4(context);
             if verdict == Verdict::UNWRAP.to_bits() {
-                from_peer = xdp_unwrap4(context);
-                if from_peer == 0 {
-                    return PASS;
-                }
-                verdict = xdp_known4(context, from_peer);
+                from_peer = 1;
+                verdict = xdp_peer4(context);
             }
             if verdict == Verdict::OPEN.to_bits() {
                 for round in 0..SNAT_ROUNDS {
@@ -51,13 +48,10 @@ pub fn node_xdp(context: XdpContext) -> u32 {
         }
         Some(ethertype::IPV6) => {
             let mut from_peer = 0;
-            let mut verdict = xdp_known6(context, from_peer);
+            let mut verdict = xdp_known6(context);
             if verdict == Verdict::UNWRAP.to_bits() {
-                from_peer = xdp_unwrap6(context);
-                if from_peer == 0 {
-                    return PASS;
-                }
-                verdict = xdp_known6(context, from_peer);
+                from_peer = 1;
+                verdict = xdp_peer6(context);
             }
             if verdict == Verdict::OPEN.to_bits() {
                 for round in 0..SNAT_ROUNDS {
@@ -78,26 +72,28 @@ pub fn node_xdp(context: XdpContext) -> u32 {
 /// Known connections of IPv4.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_known4(context: *mut xdp_md, from_peer: u32) -> u64 {
+pub extern "C" fn xdp_known4(context: *mut xdp_md) -> u64 {
     let mut frame = Frame::new(context);
-    let at = frame.at(from_peer != 0);
+    let at = frame.at(false);
     from_node::<V4, _>(&mut frame, &KernelTables, at).to_bits()
 }
 
 /// Known connections of IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_known6(context: *mut xdp_md, from_peer: u32) -> u64 {
+pub extern "C" fn xdp_known6(context: *mut xdp_md) -> u64 {
     let mut frame = Frame::new(context);
-    let at = frame.at(from_peer != 0);
+    let at = frame.at(false);
     from_node::<V6, _>(&mut frame, &KernelTables, at).to_bits()
 }
 
-/// Takes another node's outer header from an IPv4 packet; 0 when it is none.
+/// What another node sent on, IPv4.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_unwrap4(context: *mut xdp_md) -> u32 {
-    u32::from(unwrap::<V4, _>(&mut Frame::new(context), &KernelTables))
+pub extern "C" fn xdp_peer4(context: *mut xdp_md) -> u64 {
+    let mut frame = Frame::new(context);
+    let at = frame.at(true);
+    from_peer::<V4, _>(&mut frame, &KernelTables, at).unwrap_or(Verdict::PASS).to_bits()
 }
 
 /// New connections of IPv4.
@@ -109,11 +105,13 @@ pub extern "C" fn xdp_open4(context: *mut xdp_md, round: u32, from_peer: u32) ->
     open_from_node::<V4, _>(&mut frame, &KernelTables, at, round).to_bits()
 }
 
-/// Takes another node's outer header from an IPv6 packet; 0 when it is none.
+/// What another node sent on, IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_unwrap6(context: *mut xdp_md) -> u32 {
-    u32::from(unwrap::<V6, _>(&mut Frame::new(context), &KernelTables))
+pub extern "C" fn xdp_peer6(context: *mut xdp_md) -> u64 {
+    let mut frame = Frame::new(context);
+    let at = frame.at(true);
+    from_peer::<V6, _>(&mut frame, &KernelTables, at).unwrap_or(Verdict::PASS).to_bits()
 }
 
 /// New connections of IPv6.
