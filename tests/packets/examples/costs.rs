@@ -1,8 +1,7 @@
-//! Prints what a packet costs at each program, beside a program that does nothing. Needs root.
+//! Prints what a packet costs at each program, or at the one that is named, beside a program that does
+//! nothing. Needs root.
 
 fn main() -> anyhow::Result<()> {
-    for cost in skep_packets_tests::bench::run()? {
-        println!("{cost}");
-    }
-    Ok(())
+    let only = std::env::args().nth(1);
+    skep_packets_tests::bench::run(only.as_deref(), |cost| println!("{cost}"))
 }

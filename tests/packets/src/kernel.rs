@@ -18,7 +18,7 @@ use skep_bpf::{Datapath, FamilyTables, Kind, Program, Sizes, TestRun};
 
 use crate::{
     case::Fate,
-    world::{DEVICES, InConfig, World},
+    world::{DEVICES, InConfig, NEIGHBOUR, UPLINK, World},
 };
 
 /// How the note begins with which XDP hands a packet over to the next hook, in front of the packet.
@@ -31,6 +31,8 @@ const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 /// `XDP_TX`.
 const XDP_TX: u32 = 3;
+/// `XDP_REDIRECT`.
+const XDP_REDIRECT: u32 = 4;
 /// `TCX_NEXT`.
 const NEXT: u32 = u32::MAX;
 /// `TC_ACT_SHOT`.
@@ -90,6 +92,11 @@ impl KernelNode {
     /// # Errors
     /// When the caller is not root, or the kernel lacks something.
     pub fn new() -> Result<Self> {
+        Self::with_sizes(&Sizes::for_memory(0))
+    }
+
+    /// As [`KernelNode::new`], with tables of these sizes.
+    pub fn with_sizes(sizes: &Sizes) -> Result<Self> {
         ensure!(geteuid().is_root(), "needs root: eBPF programs are loaded into the kernel");
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
             .context("cannot make namespaces")?;
@@ -101,7 +108,7 @@ impl KernelNode {
             make_device(ifindex)?;
         }
         let pin_dir = bpffs.0.path().join("node");
-        let datapath = Datapath::open_or_load(&pin_dir, &Sizes::for_memory(0))?;
+        let datapath = Datapath::open_or_load(&pin_dir, sizes)?;
         let mut runs = HashMap::new();
         for program in Program::ALL.into_iter().filter(|program| program.kind() != Kind::Socket) {
             runs.insert(program, TestRun::open(&pin_dir, program)?);
@@ -153,13 +160,42 @@ impl KernelNode {
         Ok(())
     }
 
+    /// Gives the node's device a way to the world and a neighbour there, which XDP programs ask for.
+    pub fn reach_world(&self) -> Result<()> {
+        let device = format!("dev{UPLINK}");
+        let peer = format!("peer{UPLINK}");
+        let neighbour = NEIGHBOUR.map(|byte| format!("{byte:02x}")).join(":");
+        for device in ["lo", &device, &peer] {
+            ip(&["link", "set", device, "up"])?;
+        }
+        for gateway in ["192.0.2.1", "2001:db8::1"] {
+            let permanent = ["lladdr", &neighbour, "dev", &device, "nud", "permanent"];
+            ip(&[&["neigh", "replace", gateway][..], &permanent].concat())?;
+            ip(&["route", "replace", "default", "via", gateway, "dev", &device, "onlink"])?;
+        }
+        for key in ["ipv4/conf/all/forwarding", "ipv6/conf/all/forwarding"] {
+            std::fs::write(Path::new("/proc/sys/net").join(key), "1")
+                .with_context(|| format!("cannot set {key}"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the number that a program returned means that the packet is sent on, or passed to the
+    /// stack because XDP does not reach into pods.
+    pub fn is_sent(&self, program: Program, verdict: u32) -> bool {
+        match program {
+            Program::Xdp => [XDP_TX, XDP_REDIRECT, XDP_PASS].contains(&verdict),
+            _ => verdict == REDIRECT,
+        }
+    }
+
     /// What becomes of a packet, and what is left of it.
     pub fn run(&self, program: Program, ifindex: u32, packet: &[u8]) -> Result<(Fate, Vec<u8>)> {
         let outcome = self.program(program).run(packet, ifindex, 1)?;
         let fate = match (program, outcome.verdict) {
             (Program::Xdp, XDP_PASS) => Fate::Pass,
             (Program::Xdp, XDP_DROP) => Fate::Drop,
-            (Program::Xdp, XDP_TX) => Fate::Redirect,
+            (Program::Xdp, XDP_TX | XDP_REDIRECT) => Fate::Redirect,
             (_, NEXT) => Fate::Pass,
             (_, SHOT) => Fate::Drop,
             (_, REDIRECT) => Fate::Redirect,
@@ -182,11 +218,14 @@ fn empty<K: skep_bpf::Record, V: skep_bpf::Record>(table: &skep_bpf::Table<K, V>
 
 /// Makes a device with this index; its peer stays unused.
 fn make_device(ifindex: u32) -> Result<()> {
-    let output = Command::new("ip")
-        .args(["link", "add", &format!("dev{ifindex}"), "index", &ifindex.to_string()])
-        .args(["type", "veth", "peer", "name", &format!("peer{ifindex}")])
-        .output()
-        .context("cannot run ip: install iproute2")?;
+    let (device, peer) = (format!("dev{ifindex}"), format!("peer{ifindex}"));
+    let index = ifindex.to_string();
+    ip(&["link", "add", &device, "index", &index, "type", "veth", "peer", "name", &peer])
+}
+
+fn ip(words: &[&str]) -> Result<()> {
+    let output =
+        Command::new("ip").args(words).output().context("cannot run ip: install iproute2")?;
     ensure!(output.status.success(), "ip: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }

@@ -180,14 +180,69 @@ impl Instruction {
         Self::new(0x07, register, 0, 0, value)
     }
 
-    /// Puts 4 bytes on the stack.
-    pub(crate) const fn push(offset: i16, value: i32) -> Self {
-        Self::new(0x62, 10, 0, offset, value)
+    /// Subtracts one register from another.
+    pub(crate) const fn subtract(dst: u8, src: u8) -> Self {
+        Self::new(0x1f, dst, src, 0, 0)
+    }
+
+    /// Multiplies the lower half of a register.
+    pub(crate) const fn multiply(register: u8, value: i32) -> Self {
+        Self::new(0x24, register, 0, 0, value)
+    }
+
+    /// Keeps the bits of `mask` of the lower half of a register.
+    pub(crate) const fn and(register: u8, mask: i32) -> Self {
+        Self::new(0x54, register, 0, 0, mask)
+    }
+
+    /// Cuts a register to 16 bits, in the order of the wire.
+    pub(crate) const fn to_wire_u16(register: u8) -> Self {
+        Self::new(0xdc, register, 0, 0, 16)
+    }
+
+    /// Loads 4 bytes from where `src` points.
+    pub(crate) const fn load_u32(dst: u8, src: u8, offset: i16) -> Self {
+        Self::new(0x61, dst, src, offset, 0)
+    }
+
+    /// Stores 4 bytes where `dst` points.
+    pub(crate) const fn store_u32(dst: u8, offset: i16, value: i32) -> Self {
+        Self::new(0x62, dst, 0, offset, value)
+    }
+
+    /// Stores a byte where `dst` points.
+    pub(crate) const fn store_u8(dst: u8, offset: i16, value: i32) -> Self {
+        Self::new(0x72, dst, 0, offset, value)
+    }
+
+    /// Stores the lower 4 bytes of `src` where `dst` points.
+    pub(crate) const fn store_register_u32(dst: u8, offset: i16, src: u8) -> Self {
+        Self::new(0x63, dst, src, offset, 0)
+    }
+
+    /// Stores the lower 2 bytes of `src` where `dst` points.
+    pub(crate) const fn store_register_u16(dst: u8, offset: i16, src: u8) -> Self {
+        Self::new(0x6b, dst, src, offset, 0)
+    }
+
+    /// Skips instructions when a register has this value.
+    pub(crate) const fn skip_if_equal(register: u8, value: i32, count: i16) -> Self {
+        Self::new(0x15, register, 0, count, value)
+    }
+
+    /// Skips instructions unless one register is greater than another.
+    pub(crate) const fn skip_unless_greater(one: u8, other: u8, count: i16) -> Self {
+        Self::new(0xbd, one, other, count, 0)
     }
 
     /// The two instructions that load the address of a map.
     pub(crate) fn map(register: u8, map: BorrowedFd<'_>) -> [Self; 2] {
         [Self::new(0x18, register, 1, 0, map.as_raw_fd()), Self::new(0, 0, 0, 0, 0)]
+    }
+
+    /// The two instructions that load the address of the value of an array of one.
+    pub(crate) fn map_value(register: u8, map: BorrowedFd<'_>) -> [Self; 2] {
+        [Self::new(0x18, register, 2, 0, map.as_raw_fd()), Self::new(0, 0, 0, 0, 0)]
     }
 
     /// Ends the program.
@@ -530,6 +585,19 @@ pub(crate) fn program_array(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let array = bpf(MAP_CREATE, &mut attr).map(own)?;
     update(array.as_fd(), &0_u32, &raw(program), Update::Any)?;
     Ok(array)
+}
+
+/// Makes an array of one number.
+pub(crate) fn counter() -> io::Result<OwnedFd> {
+    const ARRAY: u32 = 2;
+    let mut attr = MapCreateAttr {
+        kind: ARRAY,
+        key_size: 4,
+        value_size: 4,
+        max_entries: 1,
+        ..MapCreateAttr::default()
+    };
+    bpf(MAP_CREATE, &mut attr).map(own)
 }
 
 /// The magic number of the file system that `path` is on.

@@ -1,13 +1,13 @@
 //! Running the pinned programs over made packets, for tests, measurements and `skep net explain`.
 
 use std::{
-    io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, OwnedFd},
     path::Path,
 };
 
 use crate::{
     error::{Error, Result},
+    harness::{Flows, Harness},
     pin,
     program::{Kind, Program},
     sys::{self, Instruction, ProgramType},
@@ -63,25 +63,33 @@ impl TestRun {
     }
 
     /// Mean time in ns of the program and of one that does nothing, both run `repeat` times over `packet`
-    /// as it is.
+    /// as it is, or over it as a packet of each of `flows` in turn.
     ///
     /// The kernel does not restore the packet between repeats, so a small program does that and then
     /// jumps to the one that is measured. What it costs is in both figures: only their difference is of
     /// use.
-    pub fn measure(&self, packet: &[u8], ifindex: u32, repeat: u32) -> Result<Measured> {
+    pub fn measure(
+        &self,
+        packet: &[u8],
+        ifindex: u32,
+        flows: Option<Flows>,
+        repeat: u32,
+    ) -> Result<Measured> {
         let failed = |source| Error::TestRun { program: self.program.name(), source };
         let kind = self.program_type();
         let nothing = [Instruction::set(0, 0), Instruction::exit()];
         let nothing = sys::load(kind, &nothing).map_err(failed)?;
         let mut out = vec![0; ROOM];
         let context = self.context(ifindex);
-        let mut times = [0; 2];
-        for (time, program) in times.iter_mut().zip([self.fd.as_fd(), nothing.as_fd()]) {
-            let (harness, _array) = harness(kind, program, packet).map_err(failed)?;
-            let done = sys::test_run(harness.as_fd(), packet, &context, repeat, &mut out);
-            *time = done.map_err(failed)?.duration_ns;
+        let mut runs = [(0, 0); 2];
+        for (run, program) in runs.iter_mut().zip([self.fd.as_fd(), nothing.as_fd()]) {
+            let harness = Harness::new(kind, program, packet, flows).map_err(failed)?;
+            let done = sys::test_run(harness.program(), packet, &context, repeat, &mut out);
+            let done = done.map_err(failed)?;
+            *run = (done.duration_ns, done.verdict);
         }
-        Ok(Measured { ns: times[0], nothing_ns: times[1] })
+        let [(ns, verdict), (nothing_ns, _)] = runs;
+        Ok(Measured { ns, nothing_ns, verdict })
     }
 
     fn program_type(&self) -> ProgramType {
@@ -114,51 +122,6 @@ pub struct Measured {
     pub ns: u32,
     /// With one that does nothing in its place.
     pub nothing_ns: u32,
-}
-
-/// A program that puts `packet` back as it was and jumps to `program`, and the table it jumps through.
-fn harness(
-    kind: ProgramType,
-    program: BorrowedFd<'_>,
-    packet: &[u8],
-) -> io::Result<(OwnedFd, OwnedFd)> {
-    const SKB_STORE_BYTES: i32 = 9;
-    const XDP_STORE_BYTES: i32 = 190;
-    const TAIL_CALL: i32 = 12;
-    let array = sys::program_array(program)?;
-    let words: Vec<i32> = packet
-        .chunks(4)
-        .map(|bytes| {
-            let mut word = [0; 4];
-            word[..bytes.len()].copy_from_slice(bytes);
-            i32::from_ne_bytes(word)
-        })
-        .collect();
-    let base = -(words.len() as i16 * 4);
-    let mut code = vec![Instruction::copy(6, 1)];
-    code.extend((0..).zip(&words).map(|(place, word)| Instruction::push(base + place * 4, *word)));
-    code.extend([Instruction::set(2, 0), Instruction::copy(3, 10)]);
-    code.extend([Instruction::add(3, i32::from(base)), Instruction::set(4, packet.len() as i32)]);
-    if kind == ProgramType::SchedCls {
-        code.extend([Instruction::set(5, 0), Instruction::call(SKB_STORE_BYTES)]);
-    } else {
-        code.push(Instruction::call(XDP_STORE_BYTES));
-    }
-    code.push(Instruction::copy(1, 6));
-    code.extend(Instruction::map(2, array.as_fd()));
-    code.extend([Instruction::set(3, 0), Instruction::call(TAIL_CALL)]);
-    code.extend([Instruction::set(0, 0), Instruction::exit()]);
-    let harness = sys::load(kind, &code)?;
-    // The kernel empties a table of programs when its last descriptor closes: it lives as long.
-    Ok((harness, array))
-}
-
-/// Mean time in ns of an XDP program that passes every packet: what all others are measured against.
-pub fn trivial_ns(repeat: u32) -> Result<u32> {
-    const XDP_PASS: i32 = 2;
-    let failed = |source| Error::TestRun { program: "trivial", source };
-    let program = [Instruction::set(0, XDP_PASS), Instruction::exit()];
-    let fd = sys::load(ProgramType::Xdp, &program).map_err(failed)?;
-    let done = sys::test_run(fd.as_fd(), &[0; 64], &[], repeat, &mut [0; 64]).map_err(failed)?;
-    Ok(done.duration_ns)
+    /// The number that the program returned for the last packet.
+    pub verdict: u32,
 }
