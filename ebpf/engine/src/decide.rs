@@ -4,7 +4,7 @@ use skep_abi::Hook;
 use skep_packet::Packet;
 
 use crate::{
-    Ingress, Net, SNAT_ROUNDS, Tables, Verdict, from_node, from_peer, from_pod, open_from_node,
+    Ingress, Net, Step, Tables, Verdict, carry_out, from_node, from_peer, from_pod, open_from_node,
     open_from_pod, route_from_pod, to_node, to_pod,
 };
 
@@ -15,38 +15,26 @@ pub fn decide<F: Net, T: Tables<F>>(
     tables: &T,
     mut at: Ingress,
 ) -> Option<Verdict> {
-    Some(match at.hook {
-        Hook::PodIngress => {
-            let mut verdict = from_pod(packet, tables, at);
-            if verdict == Verdict::OPEN {
-                verdict = in_rounds(|round| open_from_pod(packet, tables, at, round));
-            }
-            if verdict == Verdict::ROUTE {
-                verdict = in_rounds(|round| route_from_pod(packet, tables, at, round));
-            }
-            verdict
-        }
-        Hook::Xdp | Hook::NodeIngress | Hook::OverlayIngress => {
-            let mut verdict = from_node(packet, tables, at);
-            if verdict == Verdict::UNWRAP {
-                at.from_peer = true;
-                verdict = from_peer(packet, tables, at).unwrap_or(Verdict::PASS);
-            }
-            if verdict == Verdict::OPEN {
-                verdict = in_rounds(|round| open_from_node(packet, tables, at, round));
-            }
-            verdict
-        }
-        Hook::PodEgress => to_pod(packet, tables),
-        Hook::NodeEgress => to_node(packet, tables),
+    let step = &mut Step::default();
+    let mut verdict = match at.hook {
+        Hook::PodIngress => from_pod(packet, tables, at, step),
+        Hook::Xdp | Hook::NodeIngress | Hook::OverlayIngress => from_node(packet, tables, at, step),
+        Hook::PodEgress => to_pod(packet, tables, step),
+        Hook::NodeEgress => to_node(packet, tables, step),
         Hook::OverlayEgress | Hook::Connect | Hook::Sendmsg => return None,
-    })
-}
-
-/// Asks for rounds until one finds a port for a translated source.
-fn in_rounds(mut ask: impl FnMut(u32) -> Verdict) -> Verdict {
-    (0..SNAT_ROUNDS)
-        .map(&mut ask)
-        .find(|verdict| *verdict != Verdict::NO_PORT)
-        .unwrap_or(Verdict::NO_PORT)
+    };
+    if verdict == Verdict::UNWRAP {
+        at.from_peer = true;
+        verdict = from_peer(packet, tables, at, step);
+    }
+    if verdict == Verdict::OPEN {
+        verdict = match at.hook {
+            Hook::PodIngress => open_from_pod(packet, tables, at, step),
+            _ => open_from_node(packet, tables, at, step),
+        };
+    }
+    if verdict == Verdict::ROUTE {
+        verdict = route_from_pod(packet, tables, at, step);
+    }
+    Some(carry_out(packet, tables, step, verdict))
 }

@@ -6,16 +6,12 @@
 //! packet of the opener after an answer. A connection that nobody answers never gets there.
 
 use skep_abi::{Flow, FlowKey, Reason, flow_flags, flow_state, proto};
-use skep_packet::{Headers, Kind, Rewrite, tcp_flags};
+use skep_packet::{Headers, Kind, Tuple, tcp_flags};
 
-use crate::{FlowTable, Net, Seen, Tables, hash, verdict::Context};
+use crate::{FlowTable, Net, Seen, Tables, hash};
 
-/// How many ports are tried for a translated source in one round. The verifier walks each try, so they
-/// are few; the rounds are calls of a function that it walks once.
-const PORTS_PER_ROUND: u32 = 4;
-/// How many rounds there are before a packet is dropped with [`Reason::SnatPortsExhausted`]: the hook
-/// asks again as long as it gets that verdict.
-pub const SNAT_ROUNDS: u32 = 16;
+/// How many ports are tried for a translated source before its packet is dropped.
+const PORT_TRIES: u32 = 32;
 
 /// The key that a packet's flow has.
 #[inline(always)]
@@ -58,28 +54,48 @@ pub(crate) fn seen<F: Net>(headers: &Headers<F>, bytes: u32, ticks: u64) -> Seen
     Seen { ticks, bytes, state }
 }
 
-/// The flow of a packet among established connections and embryos; `established` is where it is looked
-/// for first (`Snat` for packets to a translated source).
+/// What is worth knowing of a flow beside the tuple that it gives its packets.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    /// [`Flow::backend`].
+    pub(crate) backend: u32,
+    /// [`Flow::ifindex`].
+    pub(crate) ifindex: u32,
+    /// [`Flow::flags`].
+    pub(crate) flags: u32,
+    /// [`Flow::state`].
+    pub(crate) state: u32,
+}
+
+/// The flow of a packet among established connections and embryos, its tuple put into `to`;
+/// `established` is where it is looked for first (`Snat` for packets to a translated source).
+///
+/// Its values are copied out of the table: to the verifier an entry of one table is another thing than
+/// an entry of the next, and all that follows would be walked once for each.
 #[inline(always)]
 pub(crate) fn find<F: Net, T: Tables<F>>(
     tables: &T,
     established: FlowTable,
     headers: &Headers<F>,
-    key: &FlowKey<F>,
     seen: &Seen,
-) -> Option<T::Ref<Flow<F>>> {
-    if let Some(flow) = tables.flow(established, key, seen) {
-        return Some(flow);
-    }
+    to: &mut Tuple<F>,
+) -> Option<Found> {
+    let key = key_of(headers);
+    let mut flow = tables.flow(established, &key, seen);
     // A Service may have a port that translated sources use as well.
-    if let FlowTable::Snat = established
-        && let Some(flow) = tables.flow(FlowTable::Flows, key, seen)
-    {
-        return Some(flow);
+    if flow.is_none() && established == FlowTable::Snat {
+        flow = tables.flow(FlowTable::Flows, &key, seen);
     }
-    let flow = tables.flow(FlowTable::Embryos, key, seen)?;
-    grow(tables, headers, key, &flow);
-    Some(flow)
+    if flow.is_none() {
+        flow = tables.flow(FlowTable::Embryos, &key, seen);
+        if let Some(embryo) = &flow {
+            grow(tables, headers, &key, embryo);
+        }
+    }
+    let flow = flow?;
+    *to = Tuple { src: flow.src, dst: flow.dst, sport_be: flow.sport_be, dport_be: flow.dport_be };
+    let Flow { backend, ifindex, flags, state, .. } = *flow;
+    Some(Found { backend, ifindex, flags, state })
 }
 
 /// Brings an embryo a step further.
@@ -116,78 +132,41 @@ fn grow<F: Net, T: Tables<F>>(tables: &T, headers: &Headers<F>, key: &FlowKey<F>
 }
 
 /// What a new pair of flows is about.
-#[derive(Clone, Copy)]
-pub(crate) struct Opening {
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
     /// The backend, or [`skep_abi::NO_BACKEND`].
     pub(crate) backend: u32,
     /// The Service, or 0.
     pub(crate) service: u32,
     /// The device that replies leave by, or 0.
     pub(crate) return_ifindex: u32,
+    /// [`flow_flags`] of the opener's direction: with `TUNNEL` there is no other, with `SNAT` the source
+    /// port is chosen so that the reply's tuple is unique.
+    pub(crate) flags: u32,
 }
 
-/// Opens the pair of flows that gives packets like this one the tuple `to`.
+/// Opens the flows that give packets like this one the tuple `to`, and puts a chosen source port there.
+/// Returns the number of the reason why not, or that of [`Reason::Forwarded`].
 #[inline(always)]
-pub(crate) fn open<F: Net, T: Tables<F>>(
+pub fn open_flows<F: Net, T: Tables<F>>(
     tables: &T,
     headers: &Headers<F>,
-    to: &Rewrite<'_, F>,
+    to: &mut Tuple<F>,
     opening: &Opening,
-) -> Result<(), Reason> {
-    if put_reply(tables, headers, to, opening)
-        && put_first(tables, headers, to, opening, flow_flags::DST)
-    {
-        return Ok(());
+) -> u32 {
+    if opening.flags & flow_flags::SNAT != 0 {
+        let port_be = claim(tables, headers, to, opening);
+        if port_be == 0 {
+            return Reason::SnatPortsExhausted as u32;
+        }
+        to.sport_be = port_be as u16;
+    } else if opening.flags & flow_flags::TUNNEL == 0 && !put_reply(tables, headers, to, opening) {
+        return Reason::FlowsFull as u32;
     }
-    Err(Reason::FlowsFull)
-}
-
-/// Opens the one flow of a connection whose packets go to another node in an outer header.
-#[inline(always)]
-pub(crate) fn open_tunnel<F: Net, T: Tables<F>>(
-    tables: &T,
-    headers: &Headers<F>,
-    opening: &Opening,
-) -> bool {
-    let to = Rewrite {
-        src: &headers.src,
-        dst: &headers.dst,
-        sport_be: headers.sport_be,
-        dport_be: headers.dport_be,
-    };
-    put_first(tables, headers, &to, opening, flow_flags::TUNNEL)
-}
-
-/// As [`open`], with a source port that makes the reply's tuple unique; it is put into `to`. Tries a few
-/// ports, others in each `round`.
-#[inline(always)]
-pub(crate) fn open_snat<F: Net, T: Tables<F>>(
-    tables: &T,
-    headers: &Headers<F>,
-    to: &mut Rewrite<'_, F>,
-    opening: &Opening,
-    context: &Context<'_>,
-) -> Result<(), Reason> {
-    let ports = context.config.snat_ports;
-    let count = u32::from(ports.max.wrapping_sub(ports.min)) + 1;
-    let seed = !context.config.hash_seed ^ context.round;
-    let start = hash::below(hash::of_tuple(headers, seed), count);
-    for attempt in 0..PORTS_PER_ROUND {
-        if attempt >= count {
-            break;
-        }
-        let mut offset = start + attempt;
-        if offset >= count {
-            offset -= count;
-        }
-        to.sport_be = ports.min.wrapping_add(offset as u16).to_be();
-        if add_snat_reply(tables, headers, to, opening) {
-            let flags = flow_flags::SNAT | flow_flags::SRC | flow_flags::DST;
-            let put = put_first(tables, headers, to, opening, flags);
-            return if put { Ok(()) } else { Err(Reason::FlowsFull) };
-        }
-    }
-    Err(Reason::SnatPortsExhausted)
+    let reason =
+        if put_first(tables, headers, to, opening) { Reason::Forwarded } else { Reason::FlowsFull };
+    reason as u32
 }
 
 // The three below are functions of their own in the kernel, so that their keys and values, 120 bytes
@@ -198,22 +177,21 @@ pub(crate) fn open_snat<F: Net, T: Tables<F>>(
 fn put_first<F: Net, T: Tables<F>>(
     tables: &T,
     headers: &Headers<F>,
-    to: &Rewrite<'_, F>,
+    to: &Tuple<F>,
     opening: &Opening,
-    flags: u32,
 ) -> bool {
     let flow = Flow {
         seen_ticks: tables.now_ticks(),
         packets: 1,
         bytes: 0,
-        src: *to.src,
-        dst: *to.dst,
+        src: to.src,
+        dst: to.dst,
         sport_be: to.sport_be,
         dport_be: to.dport_be,
         backend: opening.backend,
         service: opening.service,
         ifindex: 0,
-        flags,
+        flags: opening.flags,
         state: 0,
     };
     tables.put_flow(FlowTable::Embryos, &key_of(headers), &flow)
@@ -224,33 +202,46 @@ fn put_first<F: Net, T: Tables<F>>(
 fn put_reply<F: Net, T: Tables<F>>(
     tables: &T,
     headers: &Headers<F>,
-    to: &Rewrite<'_, F>,
+    to: &Tuple<F>,
     opening: &Opening,
 ) -> bool {
     let reply = reply(tables, headers, opening);
     tables.put_flow(FlowTable::Embryos, &reply_key(headers, to), &reply)
 }
 
-/// Writes the entry of the reply direction if its tuple is free.
+/// Writes the entry of the reply direction under the first free one of a few ports for translated
+/// sources. Returns the port as it lies on the wire; 0: none.
 #[inline(never)]
-fn add_snat_reply<F: Net, T: Tables<F>>(
+fn claim<F: Net, T: Tables<F>>(
     tables: &T,
     headers: &Headers<F>,
-    to: &Rewrite<'_, F>,
+    to: &Tuple<F>,
     opening: &Opening,
-) -> bool {
-    let key = reply_key(headers, to);
-    if tables.has_flow(FlowTable::Snat, &key) {
-        return false;
+) -> u32 {
+    let Some(config) = tables.config() else { return 0 };
+    let ports = config.snat_ports;
+    if ports.max < ports.min {
+        return 0;
     }
-    tables.add_flow(FlowTable::Embryos, &key, &reply(tables, headers, opening))
+    let count = u32::from(ports.max - ports.min) + 1;
+    let start = hash::of_tuple(headers, !config.hash_seed) >> 1;
+    let (mut key, reply) = (reply_key(headers, to), reply(tables, headers, opening));
+    for attempt in 0..PORT_TRIES {
+        key.dport_be = ports.min.wrapping_add(((start + attempt) % count) as u16).to_be();
+        if !tables.has_flow(FlowTable::Snat, &key)
+            && tables.add_flow(FlowTable::Embryos, &key, &reply)
+        {
+            return u32::from(key.dport_be);
+        }
+    }
+    0
 }
 
 #[inline(always)]
-fn reply_key<F: Net>(headers: &Headers<F>, to: &Rewrite<'_, F>) -> FlowKey<F> {
+fn reply_key<F: Net>(headers: &Headers<F>, to: &Tuple<F>) -> FlowKey<F> {
     FlowKey {
-        src: *to.dst,
-        dst: *to.src,
+        src: to.dst,
+        dst: to.src,
         sport_be: to.dport_be,
         dport_be: to.sport_be,
         proto: headers.proto,
@@ -277,22 +268,27 @@ fn reply<F: Net, T: Tables<F>>(tables: &T, headers: &Headers<F>, opening: &Openi
     }
 }
 
-/// Forgets a connection: both directions, wherever they are.
+/// Forgets a connection: both directions, wherever they are. `to` and `flags` are its flow's.
 #[inline(never)]
-pub(crate) fn forget<F: Net, T: Tables<F>>(tables: &T, key: &FlowKey<F>, flow: &Flow<F>) {
-    let partner = partner_of(key, flow);
+pub(crate) fn forget<F: Net, T: Tables<F>>(
+    tables: &T,
+    headers: &Headers<F>,
+    to: &Tuple<F>,
+    flags: u32,
+) {
+    let (key, partner) = (key_of(headers), reply_key(headers, to));
     let reply_table =
-        if flow.flags & flow_flags::SNAT != 0 { FlowTable::Snat } else { FlowTable::Flows };
+        if flags & flow_flags::SNAT != 0 { FlowTable::Snat } else { FlowTable::Flows };
     tables.remove_flow(reply_table, &partner);
     tables.remove_flow(FlowTable::Embryos, &partner);
-    tables.remove_flow(FlowTable::Flows, key);
-    tables.remove_flow(FlowTable::Embryos, key);
+    tables.remove_flow(FlowTable::Flows, &key);
+    tables.remove_flow(FlowTable::Embryos, &key);
 }
 
 /// Whether a packet begins a connection anew although there is a flow: a SYN after the old connection
 /// was closed in either direction.
 #[inline(always)]
-pub(crate) fn is_reopened<F: Net>(headers: &Headers<F>, flow: &Flow<F>) -> bool {
+pub(crate) fn is_reopened<F: Net>(headers: &Headers<F>, flow: &Found) -> bool {
     headers.proto == proto::TCP
         && headers.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN
         && flow.flags & flow_flags::REPLY == 0

@@ -5,7 +5,7 @@
 //! never know Kubernetes, keep state of its own, or depend on anything but its tables and the packet.
 //!
 //! A hook's entry point decides what it can at first sight and names the next function where it cannot
-//! (see [`Action::Open`]):
+//! (see [`Action::Open`]); [`carry_out`] then does to the packet what was decided:
 //!
 //! | hook | functions |
 //! | --- | --- |
@@ -30,6 +30,7 @@ mod pod;
 mod route;
 mod service;
 mod socket;
+mod step;
 mod tables;
 mod tunnel;
 mod verdict;
@@ -43,12 +44,13 @@ mod traced;
 
 #[cfg(any(test, feature = "std"))]
 pub use decide::decide;
-pub use flow::SNAT_ROUNDS;
+pub use flow::{Opening, open_flows};
 pub use net::Net;
 pub use node::{from_node, from_peer, open_from_node, to_node};
 pub use pod::{from_pod, open_from_pod, route_from_pod, to_pod};
 pub use route::peer_of;
 pub use socket::{Call, SocketVerdict, believed_peer, connect};
+pub use step::{Step, carry_out};
 pub use tables::{FlowTable, Seen, Tables};
 #[cfg(any(test, feature = "std"))]
 pub use traced::Traced;

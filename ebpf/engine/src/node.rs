@@ -4,11 +4,10 @@ use skep_abi::{Config, Reason, Service, config_flags, endpoint_translated, proto
 use skep_packet::{Headers, Packet, parse};
 
 use crate::{
-    FlowTable, Ingress, Net, Tables, Verdict,
+    FlowTable, Ingress, Net, Step, Tables, Verdict,
     follow::{follow_known, open_service},
     net::{is_in, is_port_in},
     pod::restore_source,
-    route::{self, Place},
     service,
     tunnel::{self, is_wrapped},
     verdict::Context,
@@ -18,9 +17,10 @@ use crate::{
 /// connections, pods, and what is none of the datapath's business.
 #[inline(always)]
 pub fn from_node<F: Net, T: Tables<F>>(
-    packet: &mut impl Packet,
+    packet: &impl Packet,
     tables: &T,
     at: Ingress,
+    step: &mut Step<F>,
 ) -> Verdict {
     let Some(config) = tables.config() else {
         return Verdict::pass(Reason::NotConfigured);
@@ -31,7 +31,7 @@ pub fn from_node<F: Net, T: Tables<F>>(
     if net.node == F::Addr::default() || F::is_link_scope(&headers.dst) {
         return Verdict::PASS;
     }
-    let context = &Context { at, config: &config, round: 0 };
+    let context = &Context { at, config: &config };
     let mut table = FlowTable::Flows;
     let mut pod = 0;
     if is_in::<F>(&headers.dst, &net.cluster, &net.cluster_mask) {
@@ -43,7 +43,7 @@ pub fn from_node<F: Net, T: Tables<F>>(
             return Verdict::PASS;
         }
         if endpoint.translated & endpoint_translated::TO == 0 || !headers.is_translatable() {
-            return into_pod(packet, headers, pod, at);
+            return into_pod(pod, at);
         }
     } else if is_wrapped(headers, net, at) {
         return Verdict::UNWRAP;
@@ -60,11 +60,11 @@ pub fn from_node<F: Net, T: Tables<F>>(
             return Verdict::PASS;
         }
     }
-    if let Some(verdict) = follow_known(packet, tables, headers, table, context) {
+    if let Some(verdict) = follow_known(tables, headers, packet.len(), table, context, step) {
         return verdict;
     }
     if pod != 0 {
-        return into_pod(packet, headers, pod, at);
+        return into_pod(pod, at);
     }
     if is_service(tables, headers, context) {
         return Verdict::OPEN;
@@ -74,41 +74,42 @@ pub fn from_node<F: Net, T: Tables<F>>(
 }
 
 /// What [`from_node`] left with [`Verdict::UNWRAP`]: a packet that another node sent on for a backend
-/// here. Nothing when it is no such packet; then it is as it was, and the stack's.
+/// here. It is no such packet where the verdict is to pass; then it is as it was, and the stack's.
 #[inline(always)]
 pub fn from_peer<F: Net, T: Tables<F>>(
     packet: &mut impl Packet,
     tables: &T,
     at: Ingress,
-) -> Option<Verdict> {
-    let config = tables.config()?;
-    tunnel::unwrap(packet, tables)?;
-    let Some(headers) = parse::<F>(packet) else {
-        return Some(Verdict::drop(Reason::Malformed));
-    };
-    if !headers.is_translatable() {
-        return Some(Verdict::drop(Reason::UnsupportedProtocol));
+    step: &mut Step<F>,
+) -> Verdict {
+    let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
+    if tunnel::unwrap(packet, tables).is_none() {
+        return Verdict::PASS;
     }
-    let context = &Context { at: Ingress { from_peer: true, ..at }, config: &config, round: 0 };
-    let known = follow_known(packet, tables, &headers, FlowTable::Flows, context);
-    Some(known.unwrap_or(Verdict::OPEN))
+    let Some(headers) = parse::<F>(packet) else { return Verdict::drop(Reason::Malformed) };
+    if !headers.is_translatable() {
+        return Verdict::drop(Reason::UnsupportedProtocol);
+    }
+    let context = &Context { at: Ingress { from_peer: true, ..at }, config: &config };
+    follow_known(tables, &headers, packet.len(), FlowTable::Flows, context, step)
+        .unwrap_or(Verdict::OPEN)
 }
 
-/// What [`from_node`] and [`from_peer`] left: new connections to a Service, and what has an address in the range of
-/// Services.
+/// What [`from_node`] and [`from_peer`] left: new connections to a Service, and what has an address in
+/// the range of Services.
 #[inline(always)]
 pub fn open_from_node<F: Net, T: Tables<F>>(
-    packet: &mut impl Packet,
+    packet: &impl Packet,
     tables: &T,
     at: Ingress,
-    round: u32,
+    step: &mut Step<F>,
 ) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
     let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
-    let (headers, context) = (&headers, &Context { at, config: &config, round });
+    let (headers, context) = (&headers, &Context { at, config: &config });
     let net = F::config(&config);
     match lookup(tables, headers, context) {
-        Some(service) => open_service(packet, tables, headers, &service, context),
+        Some(service) => open_service(tables, headers, &service, context, step),
         None if at.from_peer => Verdict::drop(Reason::UnknownService),
         None if is_in::<F>(&headers.dst, &net.services, &net.services_mask) => {
             service::unknown(tables, &headers.dst, scope::EXTERNAL)
@@ -146,17 +147,8 @@ fn lookup<F: Net, T: Tables<F>>(
 
 /// Into a pod of this node, from the hooks that reach there. XDP does not; the hook behind it does.
 #[inline(always)]
-fn into_pod<F: Net>(
-    packet: &mut impl Packet,
-    headers: &Headers<F>,
-    ifindex: u32,
-    at: Ingress,
-) -> Verdict {
-    if at.can_encapsulate() {
-        route::send(packet, headers, Place::Pod(ifindex), 0)
-    } else {
-        Verdict::PASS
-    }
+fn into_pod(ifindex: u32, at: Ingress) -> Verdict {
+    if at.can_encapsulate() { Verdict::to_pod(ifindex) } else { Verdict::PASS }
 }
 
 /// Whether the packet is another node's encapsulated one.
@@ -170,7 +162,11 @@ fn is_overlay<F: Net>(headers: &Headers<F>, config: &Config) -> bool {
 /// A packet that the node's stack sends out of one of its devices: a reply of a Service's backend in
 /// the host network goes back under the Service's address.
 #[inline(always)]
-pub fn to_node<F: Net, T: Tables<F>>(packet: &mut impl Packet, tables: &T) -> Verdict {
+pub fn to_node<F: Net, T: Tables<F>>(
+    packet: &impl Packet,
+    tables: &T,
+    step: &mut Step<F>,
+) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::PASS };
     if config.flags & config_flags::HOST_BACKENDS == 0 {
         return Verdict::PASS;
@@ -179,5 +175,5 @@ pub fn to_node<F: Net, T: Tables<F>>(packet: &mut impl Packet, tables: &T) -> Ve
     if headers.src != F::config(&config).node {
         return Verdict::PASS;
     }
-    restore_source(packet, tables, &headers)
+    restore_source(tables, &headers, packet.len(), step)
 }

@@ -1,15 +1,14 @@
 //! The hooks on the host side of a pod's veth pair.
 
 use skep_abi::{Reason, config_flags, endpoint_flags, endpoint_translated, scope};
-use skep_packet::{Headers, Kind, Packet, Rewrite, parse, rewrite};
+use skep_packet::{Headers, Kind, Packet, parse};
 
 use crate::{
-    FlowTable, Ingress, Net, Tables, Verdict,
+    FlowTable, Ingress, Net, Step, Tables, Verdict,
     flow::{self, find},
     follow::{follow_known, open_masquerade, open_service},
     net::{is_in, is_port_in},
-    route::{self, Place},
-    service,
+    route, service,
     verdict::Context,
 };
 
@@ -17,9 +16,10 @@ use crate::{
 /// addresses that need no translation.
 #[inline(always)]
 pub fn from_pod<F: Net, T: Tables<F>>(
-    packet: &mut impl Packet,
+    packet: &impl Packet,
     tables: &T,
     at: Ingress,
+    step: &mut Step<F>,
 ) -> Verdict {
     let Some(config) = tables.config() else {
         return Verdict::pass(Reason::NotConfigured);
@@ -43,8 +43,8 @@ pub fn from_pod<F: Net, T: Tables<F>>(
         // A pod that reached itself through its Service answers the node's address.
         let to_snat = headers.dst == net.node && is_port_in(headers.dport_be, config.snat_ports);
         let table = if to_snat { FlowTable::Snat } else { FlowTable::Flows };
-        let context = &Context { at, config: &config, round: 0 };
-        if let Some(verdict) = follow_known(packet, tables, headers, table, context) {
+        let context = &Context { at, config: &config };
+        if let Some(verdict) = follow_known(tables, headers, packet.len(), table, context, step) {
             return verdict;
         }
     }
@@ -52,21 +52,20 @@ pub fn from_pod<F: Net, T: Tables<F>>(
         return Verdict::OPEN;
     }
     let place = route::locate(tables, &headers.dst);
-    match place {
-        Place::World => Verdict::PASS,
-        // The stack answers packets whose time is over.
-        _ if headers.ttl <= 1 => Verdict::PASS,
-        _ => route::send(packet, headers, place, config.uplink_ifindex),
+    // The stack answers packets whose time is over.
+    if place.is_world() || headers.ttl <= 1 {
+        return Verdict::PASS;
     }
+    place.verdict(config.uplink_ifindex)
 }
 
 /// What [`from_pod`] left: new connections to a Service.
 #[inline(always)]
 pub fn open_from_pod<F: Net, T: Tables<F>>(
-    packet: &mut impl Packet,
+    packet: &impl Packet,
     tables: &T,
     at: Ingress,
-    round: u32,
+    step: &mut Step<F>,
 ) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
     let Some(headers) = parse::<F>(packet) else { return Verdict::drop(Reason::Malformed) };
@@ -77,8 +76,8 @@ pub fn open_from_pod<F: Net, T: Tables<F>>(
     }
     let (port_be, proto) = (headers.dport_be, headers.proto);
     if let Some(service) = service::lookup(tables, &headers.dst, port_be, proto, scope::INTERNAL) {
-        let context = &Context { at, config: &config, round };
-        return open_service(packet, tables, headers, &service, context);
+        let context = &Context { at, config: &config };
+        return open_service(tables, headers, &service, context, step);
     }
     if unassigned {
         return service::unknown(tables, &headers.dst, scope::INTERNAL);
@@ -89,20 +88,20 @@ pub fn open_from_pod<F: Net, T: Tables<F>>(
 /// What [`open_from_pod`] left: the nodes and the world.
 #[inline(always)]
 pub fn route_from_pod<F: Net, T: Tables<F>>(
-    packet: &mut impl Packet,
+    packet: &impl Packet,
     tables: &T,
     at: Ingress,
-    round: u32,
+    step: &mut Step<F>,
 ) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
     let Some(headers) = parse::<F>(packet) else { return Verdict::drop(Reason::Malformed) };
     let headers = &headers;
     let place = route::locate(tables, &headers.dst);
-    if headers.ttl <= 1 || matches!(place, Place::Stack) {
+    if headers.ttl <= 1 || place.is_stack() {
         return Verdict::PASS;
     }
-    if !matches!(place, Place::World) {
-        return route::send(packet, headers, place, config.uplink_ifindex);
+    if !place.is_world() {
+        return place.verdict(config.uplink_ifindex);
     }
     if config.flags & config_flags::MASQUERADE == 0 {
         return Verdict::PASS;
@@ -110,8 +109,8 @@ pub fn route_from_pod<F: Net, T: Tables<F>>(
     // Only what opens a connection is given a flow: an answer to one that came in untranslated has
     // none and needs none.
     if headers.opens() {
-        let context = &Context { at, config: &config, round };
-        return open_masquerade(packet, tables, headers, context);
+        let context = &Context { at, config: &config };
+        return open_masquerade(tables, headers, context, step);
     }
     match headers.kind {
         Kind::Fragment => Verdict::drop(Reason::Fragment),
@@ -121,7 +120,11 @@ pub fn route_from_pod<F: Net, T: Tables<F>>(
 
 /// A packet that the node's stack sends to a pod, at the egress of the host side of its veth pair.
 #[inline(always)]
-pub fn to_pod<F: Net, T: Tables<F>>(packet: &mut impl Packet, tables: &T) -> Verdict {
+pub fn to_pod<F: Net, T: Tables<F>>(
+    packet: &impl Packet,
+    tables: &T,
+    step: &mut Step<F>,
+) -> Verdict {
     let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
     let Some(endpoint) = tables.endpoint(&headers.dst) else { return Verdict::PASS };
     let translated = endpoint.flags & endpoint_flags::POD != 0
@@ -129,32 +132,24 @@ pub fn to_pod<F: Net, T: Tables<F>>(packet: &mut impl Packet, tables: &T) -> Ver
     if !translated {
         return Verdict::PASS;
     }
-    restore_source(packet, tables, &headers)
+    restore_source(tables, &headers, packet.len(), step)
 }
 
 /// Gives a reply from the node's own stack the address that its client used.
 #[inline(always)]
 pub(crate) fn restore_source<F: Net, T: Tables<F>>(
-    packet: &mut impl Packet,
     tables: &T,
     headers: &Headers<F>,
+    bytes: u32,
+    step: &mut Step<F>,
 ) -> Verdict {
     if !headers.is_translatable() {
         return Verdict::PASS;
     }
-    let key = flow::key_of(headers);
-    let seen = flow::seen(headers, packet.len(), tables.now_ticks());
-    let Some(flow) = find(tables, FlowTable::Flows, headers, &key, &seen) else {
+    let seen = flow::seen(headers, bytes, tables.now_ticks());
+    if find(tables, FlowTable::Flows, headers, &seen, &mut step.to).is_none() {
         return Verdict::PASS;
-    };
-    let to = Rewrite {
-        src: &flow.src,
-        dst: &flow.dst,
-        sport_be: flow.sport_be,
-        dport_be: flow.dport_be,
-    };
-    match rewrite(packet, headers, &to) {
-        Some(()) => Verdict::pass(Reason::Forwarded),
-        None => Verdict::drop(Reason::Malformed),
     }
+    step.translate(headers);
+    Verdict::pass(Reason::Forwarded)
 }

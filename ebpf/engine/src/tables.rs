@@ -6,9 +6,9 @@ use skep_abi::{
     AffinityKey, AffinityValue, Backend, Config, Endpoint, Family, Flow, FlowKey, Node, Peer,
     Service, ServiceKey, SocketKey, SocketPeer,
 };
-use skep_packet::Headers;
+use skep_packet::{Headers, Tuple};
 
-use crate::Ingress;
+use crate::{Ingress, Net, Opening, open_flows};
 
 /// Which table of flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +60,14 @@ pub trait Tables<F: Family> {
     fn put_flow(&self, table: FlowTable, key: &FlowKey<F>, flow: &Flow<F>) -> bool;
     /// Adds a flow; false when there is one under this key or the table is full.
     fn add_flow(&self, table: FlowTable, key: &FlowKey<F>, flow: &Flow<F>) -> bool;
+    /// [`open_flows`]; the kernel has it as a function of its own, which the verifier walks once.
+    fn open_flows(&self, headers: &Headers<F>, to: &mut Tuple<F>, opening: &Opening) -> u32
+    where
+        Self: Sized,
+        F: Net,
+    {
+        open_flows(self, headers, to, opening)
+    }
     /// Removes a flow, if it is there.
     fn remove_flow(&self, table: FlowTable, key: &FlowKey<F>);
 

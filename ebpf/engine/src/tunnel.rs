@@ -30,9 +30,9 @@ pub(crate) fn wrap<F: Net, T: Tables<F>>(
     packet: &mut impl Packet,
     tables: &T,
     index: u32,
-    config: &Config,
 ) -> Verdict {
-    match fits_in_tunnel::<F>(packet, uplink_mtu(config)) {
+    let Some(config) = tables.config() else { return Verdict::drop(Reason::NotConfigured) };
+    match fits_in_tunnel::<F>(packet, uplink_mtu(&config)) {
         Some(Fit::Fits) => {}
         Some(Fit::TellSender) => return Verdict::reject(Reason::PacketTooBig),
         Some(Fit::TooBig) => return Verdict::drop(Reason::PacketTooBig),
@@ -43,25 +43,13 @@ pub(crate) fn wrap<F: Net, T: Tables<F>>(
     if *to == F::Addr::default() {
         return Verdict::drop(Reason::InvalidPeer);
     }
-    match encapsulate::<F>(packet, &F::config(config).node, to) {
+    match encapsulate::<F>(packet, &F::config(&config).node, to) {
         Some(()) => Verdict::to_tunnel(index),
         None => Verdict::drop(Reason::HelperFailed),
     }
 }
 
-/// [`wrap`] as a function of its own in the kernel, for callers that have little stack left.
-#[inline(never)]
-pub(crate) fn wrap_apart<F: Net, T: Tables<F>>(
-    packet: &mut impl Packet,
-    tables: &T,
-    index: u32,
-    config: &Config,
-) -> Verdict {
-    wrap(packet, tables, index, config)
-}
-
-/// Whether the packet is another node's in an outer header to this one: [`unwrap`]
-/// looks closer.
+/// Whether the packet is another node's in an outer header to this one: [`unwrap`] looks closer.
 #[inline(always)]
 pub(crate) fn is_wrapped<F: Net>(headers: &Headers<F>, net: &FamilyConfig<F>, at: Ingress) -> bool {
     headers.proto == F::TUNNEL && headers.dst == net.node && at.is_device()

@@ -33,8 +33,6 @@ impl Ingress {
 pub(crate) struct Context<'a> {
     pub(crate) at: Ingress,
     pub(crate) config: &'a Config,
-    /// How often this packet's translated source found no port.
-    pub(crate) round: u32,
 }
 
 impl Context<'_> {
@@ -89,8 +87,6 @@ impl Verdict {
     pub const PASS: Self = Self::pass(Reason::Passed);
     /// [`Action::Open`].
     pub const OPEN: Self = Self::new(Action::Open, 0);
-    /// Asks for the next of [`crate::SNAT_ROUNDS`], and is the verdict when there is none.
-    pub const NO_PORT: Self = Self::drop(Reason::SnatPortsExhausted);
     /// [`Action::Unwrap`].
     pub const UNWRAP: Self = Self::new(Action::Unwrap, 0);
     /// [`Action::Route`].

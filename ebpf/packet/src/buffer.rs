@@ -3,6 +3,8 @@
 
 use crate::Wire;
 
+use crate::checksum::Difference;
+
 /// What can be read from and written to a packet in one go: integers and words as they lie in memory.
 pub trait Field: Copy {
     /// The value that the `size_of::<Self>()` bytes of `bytes` hold.
@@ -72,16 +74,36 @@ pub trait Packet {
     /// Puts `value` at `offset`; nothing when the packet ends before its end.
     fn store<T: Field>(&mut self, offset: usize, value: T) -> Option<()>;
 
+    /// Puts the words `new` at `offset`; what that changes. Nothing when the packet ends before their
+    /// end.
+    fn replace(&mut self, offset: usize, new: &[u32]) -> Option<Difference> {
+        self.load::<u32>(offset + (new.len() - 1) * 4)?;
+        let mut difference = Difference::NONE;
+        for (number, new) in new.iter().enumerate() {
+            let old: u32 = self.load(offset + number * 4)?;
+            self.store(offset + number * 4, *new)?;
+            difference = difference.u32(old, *new);
+        }
+        Some(difference)
+    }
+
     /// Mends the TCP, UDP or ICMP checksum at `offset` after fields were changed: `pseudo` is the
     /// difference of what only the pseudo header covers (addresses), `own` of what the segment itself
     /// holds (ports, identifiers). A UDP checksum of zero (`is_udp`) stays: there is none.
     fn mend_checksum(
         &mut self,
         offset: usize,
-        pseudo: crate::checksum::Difference,
-        own: crate::checksum::Difference,
+        pseudo: Difference,
+        own: Difference,
         is_udp: bool,
-    ) -> Option<()>;
+    ) -> Option<()> {
+        let old: u16 = self.load(offset)?;
+        if is_udp && old == 0 {
+            return Some(());
+        }
+        let new = pseudo.and(own).apply(old);
+        self.store(offset, if is_udp && new == 0 { u16::MAX } else { new })
+    }
 
     /// Makes the packet `len` bytes long: cuts its end or adds zeroes.
     fn resize(&mut self, len: u32) -> Option<()>;

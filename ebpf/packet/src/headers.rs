@@ -28,6 +28,7 @@ pub mod tcp_flags {
 }
 
 /// What follows the network header, as far as translation cares.
+#[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// TCP; [`Headers::tcp_flags`] is set.
@@ -239,16 +240,5 @@ impl<F: Wire> Headers<F> {
             Kind::Udp | Kind::EchoRequest => true,
             _ => false,
         }
-    }
-
-    /// Offset of the transport checksum.
-    #[inline(always)]
-    pub(crate) fn checksum(&self) -> usize {
-        self.l4
-            + match self.kind {
-                Kind::Tcp => 16,
-                Kind::Udp => 6,
-                _ => 2,
-            }
     }
 }

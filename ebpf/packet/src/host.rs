@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use crate::{Field, Packet, Wire, checksum::Difference, headers::ETHERNET};
+use crate::{Field, Packet, Wire, headers::ETHERNET};
 
 /// A packet's bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,21 +19,6 @@ impl Packet for HostPacket {
 
     fn store<T: Field>(&mut self, offset: usize, value: T) -> Option<()> {
         self.0.get_mut(offset..offset + size_of::<T>()).map(|bytes| value.store(bytes))
-    }
-
-    fn mend_checksum(
-        &mut self,
-        offset: usize,
-        pseudo: Difference,
-        own: Difference,
-        is_udp: bool,
-    ) -> Option<()> {
-        let old: u16 = self.load(offset)?;
-        if is_udp && old == 0 {
-            return Some(());
-        }
-        let new = pseudo.and(own).apply(old);
-        self.store(offset, if is_udp && new == 0 { u16::MAX } else { new })
     }
 
     fn resize(&mut self, len: u32) -> Option<()> {

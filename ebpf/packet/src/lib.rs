@@ -18,7 +18,7 @@ mod tunnel;
 pub use buffer::{Field, Packet};
 pub use headers::{Headers, Kind, Wire, ethertype, parse, tcp_flags, version};
 pub use reject::{reject, tell_mtu};
-pub use rewrite::{Rewrite, decrement_ttl, forward_ethernet, rewrite};
+pub use rewrite::{Segment, Tuple, decrement_ttl, forward_ethernet, rewrite};
 pub use tunnel::{Fit, encapsulate, fits_in_tunnel};
 
 #[cfg(any(test, feature = "std"))]

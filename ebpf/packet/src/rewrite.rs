@@ -4,82 +4,106 @@ use skep_abi::{Family, proto};
 
 use crate::{Headers, Kind, Packet, Wire, checksum::Difference, headers::ETHERNET};
 
-/// The tuple a packet is given; a part that stays is the packet's own.
-///
-/// Addresses are borrowed from where they lie, mostly in a table, to spare the 512 bytes of stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rewrite<'a, F: Family> {
+/// Addresses and ports: what a packet is given.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tuple<F: Family> {
     /// Source address.
-    pub src: &'a F::Addr,
+    pub src: F::Addr,
     /// Destination address.
-    pub dst: &'a F::Addr,
+    pub dst: F::Addr,
     /// Source port or identifier.
     pub sport_be: u16,
     /// Destination port or identifier.
     pub dport_be: u16,
 }
 
-/// Gives the packet the tuple `to` and mends its checksums; nothing when the packet is too short.
-/// `headers` are those it had.
+/// Where in a packet its ports are, and what they were: what translation has to know of its headers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    sport_be: u16,
+    dport_be: u16,
+    l4: u16,
+    kind: u8,
+    proto: u8,
+}
+
+impl Segment {
+    /// That of a packet with these headers.
+    #[inline(always)]
+    pub fn of<F: Family>(headers: &Headers<F>) -> Self {
+        Self {
+            sport_be: headers.sport_be,
+            dport_be: headers.dport_be,
+            l4: headers.l4 as u16,
+            kind: headers.kind as u8,
+            proto: headers.proto,
+        }
+    }
+}
+
+const TCP: u8 = Kind::Tcp as u8;
+const UDP: u8 = Kind::Udp as u8;
+const ECHO_REQUEST: u8 = Kind::EchoRequest as u8;
+const ECHO_REPLY: u8 = Kind::EchoReply as u8;
+
+/// Gives the packet the tuple `to` and mends its checksums; nothing when the packet is too short, and
+/// then it is as it was.
 #[inline(always)]
-pub fn rewrite<F: Wire>(
-    packet: &mut impl Packet,
-    headers: &Headers<F>,
-    to: &Rewrite<'_, F>,
-) -> Option<()> {
-    let addresses = Difference::NONE;
-    let addresses = replace(packet, F::SRC, to.src.as_ref(), addresses)?;
-    let addresses = replace(packet, F::DST, to.dst.as_ref(), addresses)?;
+pub fn rewrite<F: Wire>(packet: &mut impl Packet, segment: &Segment, to: &Tuple<F>) -> Option<()> {
+    let (l4, kind) = (usize::from(segment.l4), segment.kind);
+    // So far headers go at most; the verifier has to be told.
+    if l4 > MAX_L4 {
+        return None;
+    }
+    let checksum = match kind {
+        TCP => l4 + 16,
+        UDP => l4 + 6,
+        ECHO_REQUEST | ECHO_REPLY => l4 + 2,
+        _ => return None,
+    };
+    // The last that is written; ports and addresses lie before it or not far behind.
+    packet.load::<u16>(checksum)?;
+    packet.load::<u16>(l4 + 4)?;
+    let addresses = packet.replace(F::SRC, to.src.as_ref())?;
+    let addresses = addresses.and(packet.replace(F::DST, to.dst.as_ref())?);
     if F::VERSION == 4 {
         let checksum: u16 = packet.load(ETHERNET + 10)?;
         packet.store(ETHERNET + 10, addresses.apply(checksum))?;
     }
     let own =
-        Difference::NONE.u16(headers.sport_be, to.sport_be).u16(headers.dport_be, to.dport_be);
-    match headers.kind {
-        Kind::Tcp | Kind::Udp => packet.store(headers.l4, [to.sport_be, to.dport_be])?,
-        Kind::EchoRequest => packet.store(headers.l4 + 4, to.sport_be)?,
-        Kind::EchoReply => packet.store(headers.l4 + 4, to.dport_be)?,
-        Kind::IcmpError | Kind::Fragment | Kind::Other => return None,
+        Difference::NONE.u16(segment.sport_be, to.sport_be).u16(segment.dport_be, to.dport_be);
+    match kind {
+        ECHO_REQUEST => packet.store(l4 + 4, to.sport_be)?,
+        ECHO_REPLY => packet.store(l4 + 4, to.dport_be)?,
+        _ => packet.store(l4, [to.sport_be, to.dport_be])?,
     }
     // ICMP for IPv4 has no pseudo header.
-    let pseudo = if headers.proto == proto::ICMP { Difference::NONE } else { addresses };
-    packet.mend_checksum(headers.checksum(), pseudo, own, headers.kind == Kind::Udp)?;
+    let pseudo = if segment.proto == proto::ICMP { Difference::NONE } else { addresses };
+    packet.mend_checksum(checksum, pseudo, own, kind == UDP)?;
     Some(())
 }
 
-/// Puts `new` at `offset` and adds what that changes to `difference`.
-///
-/// Word by word, and the old words from the packet: of a copy from one memory to another the compiler
-/// makes a byte loop, and old words from elsewhere it would keep all on the stack.
-#[inline(always)]
-fn replace(
-    packet: &mut impl Packet,
-    offset: usize,
-    new: &[u32],
-    mut difference: Difference,
-) -> Option<Difference> {
-    for (number, new) in new.iter().enumerate() {
-        let old: u32 = packet.load(offset + number * 4)?;
-        packet.store(offset + number * 4, *new)?;
-        difference = difference.u32(old, *new);
-    }
-    Some(difference)
-}
+/// Offset of the transport header behind the longest network header.
+const MAX_L4: usize = ETHERNET + 60;
 
 /// Counts one hop. The caller leaves packets with a time to live of 1 or less to the stack, which
 /// answers them.
 #[inline(always)]
-pub fn decrement_ttl<F: Wire>(packet: &mut impl Packet, headers: &Headers<F>) -> Option<()> {
-    packet.store(F::TTL, headers.ttl.wrapping_sub(1))?;
+pub fn decrement_ttl<F: Wire>(packet: &mut impl Packet) -> Option<()> {
     if F::VERSION == 4 {
         // The word of the checksum that holds the time to live: it and the protocol.
-        let old = u16::from_ne_bytes([headers.ttl, headers.proto]);
-        let new = u16::from_ne_bytes([headers.ttl.wrapping_sub(1), headers.proto]);
+        let old: [u8; 2] = packet.load(F::TTL)?;
+        let new = [old[0].wrapping_sub(1), old[1]];
         let checksum: u16 = packet.load(ETHERNET + 10)?;
-        packet.store(ETHERNET + 10, Difference::NONE.u16(old, new).apply(checksum))?;
+        let difference = Difference::NONE.u16(u16::from_ne_bytes(old), u16::from_ne_bytes(new));
+        packet.store(ETHERNET + 10, difference.apply(checksum))?;
+        packet.store(F::TTL, new)
+    } else {
+        let old: u8 = packet.load(F::TTL)?;
+        packet.store(F::TTL, old.wrapping_sub(1))
     }
-    Some(())
 }
 
 /// Addresses the frame, which came to the hardware address that it has as its destination, from there

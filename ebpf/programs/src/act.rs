@@ -1,4 +1,8 @@
 //! From the engine's verdict to what a TC program does with a packet.
+//!
+//! A program is a few functions, one after the other: those that decide, and the one here that acts. They
+//! are global ones, which the verifier walks each by itself, and they follow upon each other instead of
+//! one calling the other, which keeps their frames off the same 512 bytes of stack.
 
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1},
@@ -7,7 +11,7 @@ use aya_ebpf::{
     },
 };
 use skep_abi::{Hook, Peer, Reason, V4, V6, peer_mode};
-use skep_engine::{Action, Ingress, Net, Tables, Verdict, peer_of, tunnel_mtu};
+use skep_engine::{Action, Net, Step, Tables, Verdict, carry_out, peer_of, tunnel_mtu};
 use skep_packet::{Packet as _, parse, reject, tell_mtu};
 
 use crate::{
@@ -28,81 +32,14 @@ const NO_OUTER_CHECKSUM: u64 = 1 << 1;
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
 
-/// What functions return for a packet that opens a connection: no action that a program knows.
-pub const OPEN: i32 = 100;
-/// What functions return for a packet that opens a connection to no Service.
-pub const ROUTE: i32 = 102;
-/// What functions return for a packet whose translated source found no port in this round.
-pub const NO_PORT: i32 = 103;
-/// What functions return for a packet that has to be rejected.
-pub const REJECT: i32 = 101;
-/// What functions return for a packet whose sender has to be told the size that fits.
-pub const TOO_BIG: i32 = 104;
-/// What functions return for a packet in an outer header.
-pub const UNWRAP: i32 = 105;
-
-/// Runs a hook's functions over a packet, by its family: the one for known connections, then, as that
-/// says, the one for new ones to Services and the one for new ones to elsewhere; and rejects what any
-/// of them says to reject. Neither IPv4 nor IPv6 goes its way.
-///
-/// The functions are global ones, which the verifier walks each by itself, and they follow upon each
-/// other instead of one calling the other, which keeps their frames off the same 512 bytes of stack.
-macro_rules! by_family {
-    ($context:expr, $hook:expr, $steps4:tt, $steps6:tt) => {{
-        let context = $context.as_ptr().cast::<__sk_buff>();
-        let from_overlay = u32::from($hook as u8 == skep_abi::Hook::OverlayIngress as u8);
-        // SAFETY: the context is valid while the program runs.
-        match unsafe { (*context).protocol as u16 } {
-            skep_packet::ethertype::IPV4 => {
-                let action = $crate::act::in_turn!(context, $steps4);
-                match action {
-                    $crate::act::TOO_BIG => $crate::act::tell_mtu4(context),
-                    $crate::act::REJECT => $crate::act::refuse4(context, from_overlay),
-                    $crate::act::NO_PORT => $crate::act::no_port(context, $hook),
-                    action => action,
-                }
-            }
-            skep_packet::ethertype::IPV6 => {
-                let action = $crate::act::in_turn!(context, $steps6);
-                match action {
-                    $crate::act::TOO_BIG => $crate::act::tell_mtu6(context),
-                    $crate::act::REJECT => $crate::act::refuse6(context, from_overlay),
-                    $crate::act::NO_PORT => $crate::act::no_port(context, $hook),
-                    action => action,
-                }
-            }
-            _ => $crate::act::NEXT,
-        }
-    }};
-}
-pub(crate) use by_family;
-
-/// Runs functions in turn, until one has an action that is not the call for the next. Those after the
-/// first are asked again while they find no port for a translated source.
-macro_rules! in_turn {
-    ($context:ident, [$known:ident $(($own:expr))? $(, $next:ident $(($more:expr))? if $code:ident)*]) => {{
-        let mut action = $known($context $(, $own)?);
-        $(
-            if action == $crate::act::$code {
-                for round in 0..skep_engine::SNAT_ROUNDS {
-                    action = $next($context, round $(, $more)?);
-                    if action != $crate::act::NO_PORT {
-                        break;
-                    }
-                }
-            }
-        )*
-        action
-    }};
-}
-pub(crate) use in_turn;
-
 /// A family as far as sending needs it.
 pub trait Send: Net {
     /// The peer's address between the nodes as a next hop.
     fn next_hop(peer: &Peer) -> bpf_redir_neigh;
     /// Reports a packet that is dropped or rejected.
-    fn report(skb: &Skb, reason: u32, at: Ingress);
+    fn report(context: *mut __sk_buff, reason: u32, hook: u32);
+    /// Makes a packet that is rejected the answer to itself and sends it back.
+    fn answer(context: *mut __sk_buff, reason: u32, hook: u32) -> i32;
 }
 
 impl Send for V4 {
@@ -115,8 +52,13 @@ impl Send for V4 {
     }
 
     #[inline(always)]
-    fn report(skb: &Skb, reason: u32, at: Ingress) {
-        report4(skb.context(), reason, at.hook as u32);
+    fn report(context: *mut __sk_buff, reason: u32, hook: u32) {
+        report4(context, reason, hook);
+    }
+
+    #[inline(always)]
+    fn answer(context: *mut __sk_buff, reason: u32, hook: u32) -> i32 {
+        answer4(context, reason, hook)
     }
 }
 
@@ -130,71 +72,46 @@ impl Send for V6 {
     }
 
     #[inline(always)]
-    fn report(skb: &Skb, reason: u32, at: Ingress) {
-        report6(skb.context(), reason, at.hook as u32);
+    fn report(context: *mut __sk_buff, reason: u32, hook: u32) {
+        report6(context, reason, hook);
+    }
+
+    #[inline(always)]
+    fn answer(context: *mut __sk_buff, reason: u32, hook: u32) -> i32 {
+        answer6(context, reason, hook)
     }
 }
 
-/// Drops a packet whose translated source found no port in any round.
-#[inline(always)]
-pub fn no_port(context: *mut __sk_buff, hook: Hook) -> i32 {
-    // SAFETY: the context is valid while the program runs.
-    count(hook, Verdict::NO_PORT.reason_number(), unsafe { (*context).len });
-    SHOT
-}
-
-/// Makes an IPv4 packet its own rejection and sends it back to where it came from.
+/// Makes an IPv4 packet the answer to itself and sends it back to where it came from.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn refuse4(context: *mut __sk_buff, from_overlay: u32) -> i32 {
-    refuse::<V4>(context, from_overlay)
+pub extern "C" fn answer4(context: *mut __sk_buff, reason: u32, hook: u32) -> i32 {
+    answer::<V4>(context, reason, hook)
 }
 
-/// Makes an IPv6 packet its own rejection and sends it back to where it came from.
+/// Makes an IPv6 packet the answer to itself and sends it back to where it came from.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn refuse6(context: *mut __sk_buff, from_overlay: u32) -> i32 {
-    refuse::<V6>(context, from_overlay)
-}
-
-/// Makes an IPv4 packet the message that tells its sender how large packets may be.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn tell_mtu4(context: *mut __sk_buff) -> i32 {
-    tell::<V4>(context)
-}
-
-/// Makes an IPv6 packet the message that tells its sender how large packets may be.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn tell_mtu6(context: *mut __sk_buff) -> i32 {
-    tell::<V6>(context)
+pub extern "C" fn answer6(context: *mut __sk_buff, reason: u32, hook: u32) -> i32 {
+    answer::<V6>(context, reason, hook)
 }
 
 #[inline(always)]
-fn tell<F: Net>(context: *mut __sk_buff) -> i32 {
-    let mut skb = Skb::new(context);
-    let told = config().and_then(|config| {
-        let headers = parse::<F>(&skb)?;
-        tell_mtu(&mut skb, &headers, tunnel_mtu::<F>(config))
-    });
-    if told.is_none() {
-        return SHOT;
-    }
-    // SAFETY: the context is valid while the program runs; the helper only notes the device.
-    unsafe { bpf_redirect((*context).ifindex, 0) as i32 }
-}
-
-#[inline(always)]
-fn refuse<F: Send>(context: *mut __sk_buff, from_overlay: u32) -> i32
+fn answer<F: Send>(context: *mut __sk_buff, reason: u32, hook: u32) -> i32
 where
     KernelTables: Tables<F>,
 {
     let mut skb = Skb::new(context);
-    if parse::<F>(&skb).and_then(|headers| reject(&mut skb, &headers)).is_none() {
+    let Some(headers) = parse::<F>(&skb) else { return SHOT };
+    let answered = if reason == Reason::PacketTooBig as u32 {
+        config().and_then(|config| tell_mtu(&mut skb, &headers, tunnel_mtu::<F>(config)))
+    } else {
+        reject(&mut skb, &headers)
+    };
+    if answered.is_none() {
         return SHOT;
     }
-    if from_overlay != 0 {
+    if hook == Hook::OverlayIngress as u32 {
         let sent = peer_of::<F, _>(&skb, &KernelTables).map(|peer| to_peer::<F>(&skb, peer));
         return if let Some(Ok(action)) = sent { action } else { SHOT };
     }
@@ -225,31 +142,57 @@ fn report_dropped<F: Net>(context: *mut __sk_buff, reason: u32, hook: u32) -> i3
     0
 }
 
-/// Carries out a verdict and counts it.
+/// Carries out a verdict on an IPv4 packet and counts it. Without a `step` the packet stays as it is:
+/// that was done before.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn act4(
+    context: *mut __sk_buff,
+    verdict: u64,
+    hook: u32,
+    step: *const Step<V4>,
+) -> i32 {
+    // SAFETY: the callers hand in a reference or nothing.
+    act(context, Verdict::from_bits(verdict), hook, unsafe { step.as_ref() })
+}
+
+/// Carries out a verdict on an IPv6 packet and counts it. Without a `step` the packet stays as it is:
+/// that was done before.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn act6(
+    context: *mut __sk_buff,
+    verdict: u64,
+    hook: u32,
+    step: *const Step<V6>,
+) -> i32 {
+    // SAFETY: as above.
+    act(context, Verdict::from_bits(verdict), hook, unsafe { step.as_ref() })
+}
+
 #[inline(always)]
-pub fn act<F: Send>(skb: &Skb, verdict: Verdict, at: Ingress) -> i32
+fn act<F: Send>(context: *mut __sk_buff, verdict: Verdict, hook: u32, step: Option<&Step<F>>) -> i32
 where
     KernelTables: Tables<F>,
 {
-    if verdict == Verdict::NO_PORT {
-        return NO_PORT;
-    }
+    let mut skb = Skb::new(context);
+    let verdict = match step {
+        Some(step) => carry_out(&mut skb, &KernelTables, step, verdict),
+        None => verdict,
+    };
     let (argument, mut reason) = (verdict.argument(), verdict.reason_number());
     let action = match verdict.action() {
-        Action::Open => return OPEN,
-        Action::Unwrap => return UNWRAP,
-        Action::Route => return ROUTE,
-        Action::Pass => NEXT,
+        Action::Pass | Action::Unwrap | Action::Open | Action::Route => NEXT,
         Action::Drop => {
-            F::report(skb, reason, at);
+            F::report(context, reason, hook);
             SHOT
         }
         Action::Reject => {
-            F::report(skb, reason, at);
-            if reason == Reason::PacketTooBig as u32 { TOO_BIG } else { REJECT }
+            F::report(context, reason, hook);
+            F::answer(context, reason, hook)
         }
         Action::ToPod => to_pod(argument),
-        Action::ToPeer => match to_peer::<F>(skb, argument) {
+        Action::ToPeer => match to_peer::<F>(&skb, argument) {
             Ok(action) => action,
             Err(failed) => {
                 reason = failed as u32;
@@ -266,7 +209,9 @@ where
         // SAFETY: without parameters the kernel routes by the packet's own addresses.
         Action::Out => unsafe { bpf_redirect_neigh(argument, core::ptr::null_mut(), 0, 0) as i32 },
     };
-    count(at.hook, reason, skb.len());
+    if let Some(hook) = Hook::from_number(hook as u8) {
+        count(hook, reason, skb.len());
+    }
     action
 }
 

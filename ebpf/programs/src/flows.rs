@@ -1,10 +1,11 @@
 //! Writing the tables of flows: functions that the verifier walks once in each program, instead of once
 //! for each table in each state of each caller.
 
-use skep_abi::{Flow, FlowKey, V4, V6};
-use skep_engine::FlowTable;
+use skep_abi::{Flow, FlowKey, Reason, V4, V6};
+use skep_engine::{FlowTable, Opening, open_flows};
+use skep_packet::{Headers, Tuple};
 
-use crate::maps;
+use crate::{maps, tables::KernelTables};
 
 /// Runs `$body` with `$map` bound to the flow table that `$table` names.
 macro_rules! with_flows {
@@ -41,7 +42,7 @@ fn table(number: u32) -> FlowTable {
 /// none of the callers, they may be null.
 macro_rules! flow_functions {
     ($module:ident, $family:ty, $flows:ident, $embryos:ident, $snat:ident,
-     $write:literal, $remove:literal, $has:literal, $mark:literal) => {
+     $write:literal, $remove:literal, $has:literal, $mark:literal, $open:literal) => {
         pub mod $module {
             use super::*;
 
@@ -75,6 +76,25 @@ macro_rules! flow_functions {
                         with_flows!(table(number), $flows, $embryos, $snat, map => map.remove(key));
                 }
                 0
+            }
+
+            /// [`open_flows`].
+            #[unsafe(export_name = $open)]
+            #[inline(never)]
+            pub extern "C" fn open(
+                headers: *const Headers<$family>,
+                to: *mut Tuple<$family>,
+                opening: *const Opening,
+            ) -> u32 {
+                // SAFETY: as above.
+                let (headers, to, opening) =
+                    unsafe { (headers.as_ref(), to.as_mut(), opening.as_ref()) };
+                match (headers, to, opening) {
+                    (Some(headers), Some(to), Some(opening)) => {
+                        open_flows(&KernelTables, headers, to, opening)
+                    }
+                    _ => Reason::FlowsFull as u32,
+                }
             }
 
             /// 1 when there is a flow under the key, 0 when not.
@@ -115,7 +135,8 @@ flow_functions!(
     "write_flow4",
     "remove_flow4",
     "has_flow4",
-    "mark_flow4"
+    "mark_flow4",
+    "open_flows4"
 );
 flow_functions!(
     flows6,
@@ -126,5 +147,6 @@ flow_functions!(
     "write_flow6",
     "remove_flow6",
     "has_flow6",
-    "mark_flow6"
+    "mark_flow6",
+    "open_flows6"
 );

@@ -8,7 +8,10 @@ use skep_abi::Hook;
 use skep_engine::Ingress;
 use skep_packet::{Field, Packet, Wire, checksum::Difference};
 
-/// A packet.
+use crate::words::replace;
+
+/// A packet. What comes from a wire has its checksum. (What comes from a veth pair may have only the
+/// start of one, which nothing here tells: there this program must not sit.)
 pub struct Frame(*mut xdp_md);
 
 impl Frame {
@@ -39,13 +42,19 @@ impl Frame {
     /// The address of a field, if all of it lies in reach.
     #[inline(always)]
     fn field<T>(&self, offset: usize) -> Option<*mut T> {
+        self.bytes(offset, size_of::<T>()).map(<*mut u8>::cast)
+    }
+
+    /// The address of `count` bytes, if all of them lie in reach.
+    #[inline(always)]
+    fn bytes(&self, offset: usize, count: usize) -> Option<*mut u8> {
         // SAFETY: the context is valid while the program runs.
         let (start, end) = unsafe { ((*self.0).data as usize, (*self.0).data_end as usize) };
         let field = start + offset;
-        if field + size_of::<T>() > end {
+        if field + count > end {
             return None;
         }
-        Some(field as *mut T)
+        Some(field as *mut u8)
     }
 }
 
@@ -69,22 +78,9 @@ impl Packet for Frame {
         self.field::<T>(offset).map(|field| unsafe { *field = value })
     }
 
-    /// What comes from a wire has its checksum. (What comes from a veth pair may have only the start of
-    /// one, which nothing here tells: there this program must not sit.)
     #[inline(always)]
-    fn mend_checksum(
-        &mut self,
-        offset: usize,
-        pseudo: Difference,
-        own: Difference,
-        is_udp: bool,
-    ) -> Option<()> {
-        let old: u16 = self.load(offset)?;
-        if is_udp && old == 0 {
-            return Some(());
-        }
-        let new = pseudo.and(own).apply(old);
-        self.store(offset, if is_udp && new == 0 { u16::MAX } else { new })
+    fn replace(&mut self, offset: usize, new: &[u32]) -> Option<Difference> {
+        replace(self.bytes(offset, size_of_val(new))?, new)
     }
 
     #[inline(always)]

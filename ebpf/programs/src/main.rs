@@ -7,12 +7,14 @@ mod act;
 mod count;
 mod flows;
 mod frame;
+mod from_node;
 mod handover;
 mod maps;
 mod next_hop;
 mod report;
 mod skb;
 mod tables;
+mod words;
 
 mod connect;
 mod getpeername;

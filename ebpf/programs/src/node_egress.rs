@@ -2,29 +2,56 @@
 
 use aya_ebpf::{EbpfContext as _, bindings::__sk_buff, macros::classifier, programs::TcContext};
 use skep_abi::{Hook, V4, V6};
-use skep_engine::to_node;
-use skep_packet::{ethertype, version};
+use skep_engine::{Net, Step, Tables, Verdict, to_node};
+use skep_packet::ethertype;
 
 use crate::{
-    act::{NEXT, act},
+    act::{NEXT, act4, act6},
     skb::Skb,
     tables::KernelTables,
 };
 
+/// Runs the functions of the packet's family, one after the other.
+macro_rules! run {
+    ($context:ident, $family:ty, $decide:ident, $act:ident) => {{
+        let mut step = Step::<$family>::default();
+        let verdict = $decide($context, &raw mut step);
+        $act($context, verdict, Hook::NodeEgress as u32, &raw const step)
+    }};
+}
+
 /// The program.
 #[classifier]
 pub fn node_egress(context: TcContext) -> i32 {
-    let mut skb = Skb::new(context.as_ptr().cast::<__sk_buff>());
-    let at = skb.at(Hook::NodeEgress);
-    match version(&skb) {
-        Some(ethertype::IPV4) => {
-            let verdict = to_node::<V4, _>(&mut skb, &KernelTables);
-            act::<V4>(&skb, verdict, at)
-        }
-        Some(ethertype::IPV6) => {
-            let verdict = to_node::<V6, _>(&mut skb, &KernelTables);
-            act::<V6>(&skb, verdict, at)
-        }
+    let context = context.as_ptr().cast::<__sk_buff>();
+    // SAFETY: the context is valid while the program runs.
+    match unsafe { (*context).protocol as u16 } {
+        ethertype::IPV4 => run!(context, V4, to_node4, act4),
+        ethertype::IPV6 => run!(context, V6, to_node6, act6),
         _ => NEXT,
     }
+}
+
+/// What becomes of an IPv4 packet.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn to_node4(context: *mut __sk_buff, step: *mut Step<V4>) -> u64 {
+    decide(context, step)
+}
+
+/// What becomes of an IPv6 packet.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn to_node6(context: *mut __sk_buff, step: *mut Step<V6>) -> u64 {
+    decide(context, step)
+}
+
+#[inline(always)]
+fn decide<F: Net>(context: *mut __sk_buff, step: *mut Step<F>) -> u64
+where
+    KernelTables: Tables<F>,
+{
+    // SAFETY: the callers hand in a reference.
+    let Some(step) = (unsafe { step.as_mut() }) else { return Verdict::PASS.to_bits() };
+    to_node(&Skb::new(context), &KernelTables, step).to_bits()
 }

@@ -4,7 +4,8 @@
 use aya_ebpf::{bindings::xdp_md, macros::xdp, programs::XdpContext};
 use skep_abi::{Reason, V4, V6};
 use skep_engine::{
-    Action, Net, SNAT_ROUNDS, Verdict, from_node, from_peer, open_from_node, tunnel_mtu,
+    Action, Ingress, Net, Step, Tables, Verdict, carry_out, from_node, from_peer, open_from_node,
+    tunnel_mtu,
 };
 use skep_packet::{Packet as _, ethertype, parse, reject, tell_mtu, version};
 
@@ -24,127 +25,134 @@ const PASS: u32 = 2;
 /// `XDP_TX`.
 const TX: u32 = 3;
 
+/// Runs the functions of the packet's family, one after the other: see `act`.
+macro_rules! run {
+    ($context:ident, $family:ty, $known:ident, $peer:ident, $open:ident, $act:ident) => {{
+        let mut step = Step::<$family>::default();
+        let mut from_peer = 0;
+        let mut verdict = $known($context, &raw mut step);
+        if verdict == Verdict::UNWRAP.to_bits() {
+            from_peer = 1;
+            verdict = $peer($context, &raw mut step);
+        }
+        if verdict == Verdict::OPEN.to_bits() {
+            verdict = $open($context, from_peer, &raw mut step);
+        }
+        $act($context, verdict, &raw const step)
+    }};
+}
+
 /// The program.
 #[xdp]
 pub fn node_xdp(context: XdpContext) -> u32 {
     let context = context.ctx;
     match version(&Frame::new(context)) {
-        Some(ethertype::IPV4) => {
-            let mut from_peer = 0;
-            let mut verdict = xdp_known4(context);
-            if verdict == Verdict::UNWRAP.to_bits() {
-                from_peer = 1;
-                verdict = xdp_peer4(context);
-            }
-            if verdict == Verdict::OPEN.to_bits() {
-                for round in 0..SNAT_ROUNDS {
-                    verdict = xdp_open4(context, round, from_peer);
-                    if verdict != Verdict::NO_PORT.to_bits() {
-                        break;
-                    }
-                }
-            }
-            xdp_act4(context, verdict)
-        }
-        Some(ethertype::IPV6) => {
-            let mut from_peer = 0;
-            let mut verdict = xdp_known6(context);
-            if verdict == Verdict::UNWRAP.to_bits() {
-                from_peer = 1;
-                verdict = xdp_peer6(context);
-            }
-            if verdict == Verdict::OPEN.to_bits() {
-                for round in 0..SNAT_ROUNDS {
-                    verdict = xdp_open6(context, round, from_peer);
-                    if verdict != Verdict::NO_PORT.to_bits() {
-                        break;
-                    }
-                }
-            }
-            xdp_act6(context, verdict)
-        }
+        Some(ethertype::IPV4) => run!(context, V4, xdp_known4, xdp_peer4, xdp_open4, xdp_act4),
+        Some(ethertype::IPV6) => run!(context, V6, xdp_known6, xdp_peer6, xdp_open6, xdp_act6),
         _ => PASS,
     }
 }
 
-// Global functions, one after the other: see `act::by_family`.
-
 /// Known connections of IPv4.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_known4(context: *mut xdp_md) -> u64 {
-    let mut frame = Frame::new(context);
-    let at = frame.at(false);
-    from_node::<V4, _>(&mut frame, &KernelTables, at).to_bits()
+pub extern "C" fn xdp_known4(context: *mut xdp_md, step: *mut Step<V4>) -> u64 {
+    decide(context, 0, step, from_node::<V4, _>)
 }
 
 /// Known connections of IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_known6(context: *mut xdp_md) -> u64 {
-    let mut frame = Frame::new(context);
-    let at = frame.at(false);
-    from_node::<V6, _>(&mut frame, &KernelTables, at).to_bits()
+pub extern "C" fn xdp_known6(context: *mut xdp_md, step: *mut Step<V6>) -> u64 {
+    decide(context, 0, step, from_node::<V6, _>)
 }
 
 /// What another node sent on, IPv4.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_peer4(context: *mut xdp_md) -> u64 {
-    let mut frame = Frame::new(context);
-    let at = frame.at(true);
-    from_peer::<V4, _>(&mut frame, &KernelTables, at).unwrap_or(Verdict::PASS).to_bits()
-}
-
-/// New connections of IPv4.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn xdp_open4(context: *mut xdp_md, round: u32, from_peer: u32) -> u64 {
-    let mut frame = Frame::new(context);
-    let at = frame.at(from_peer != 0);
-    open_from_node::<V4, _>(&mut frame, &KernelTables, at, round).to_bits()
+pub extern "C" fn xdp_peer4(context: *mut xdp_md, step: *mut Step<V4>) -> u64 {
+    peer(context, step)
 }
 
 /// What another node sent on, IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_peer6(context: *mut xdp_md) -> u64 {
-    let mut frame = Frame::new(context);
-    let at = frame.at(true);
-    from_peer::<V6, _>(&mut frame, &KernelTables, at).unwrap_or(Verdict::PASS).to_bits()
+pub extern "C" fn xdp_peer6(context: *mut xdp_md, step: *mut Step<V6>) -> u64 {
+    peer(context, step)
+}
+
+/// New connections of IPv4; `from_peer` is 1 for what another node sent on.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xdp_open4(context: *mut xdp_md, from_peer: u32, step: *mut Step<V4>) -> u64 {
+    decide(context, from_peer, step, open_from_node::<V4, _>)
 }
 
 /// New connections of IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_open6(context: *mut xdp_md, round: u32, from_peer: u32) -> u64 {
-    let mut frame = Frame::new(context);
+pub extern "C" fn xdp_open6(context: *mut xdp_md, from_peer: u32, step: *mut Step<V6>) -> u64 {
+    decide(context, from_peer, step, open_from_node::<V6, _>)
+}
+
+#[inline(always)]
+fn decide<F: Net>(
+    context: *mut xdp_md,
+    from_peer: u32,
+    step: *mut Step<F>,
+    function: impl FnOnce(&Frame, &KernelTables, Ingress, &mut Step<F>) -> Verdict,
+) -> u64
+where
+    KernelTables: Tables<F>,
+{
+    // SAFETY: the callers hand in a reference.
+    let Some(step) = (unsafe { step.as_mut() }) else { return Verdict::PASS.to_bits() };
+    let frame = Frame::new(context);
     let at = frame.at(from_peer != 0);
-    open_from_node::<V6, _>(&mut frame, &KernelTables, at, round).to_bits()
+    function(&frame, &KernelTables, at, step).to_bits()
+}
+
+#[inline(always)]
+fn peer<F: Net>(context: *mut xdp_md, step: *mut Step<F>) -> u64
+where
+    KernelTables: Tables<F>,
+{
+    // SAFETY: as above.
+    let Some(step) = (unsafe { step.as_mut() }) else { return Verdict::PASS.to_bits() };
+    let mut frame = Frame::new(context);
+    let at = frame.at(true);
+    from_peer(&mut frame, &KernelTables, at, step).to_bits()
 }
 
 /// Carries out a verdict on an IPv4 packet.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_act4(context: *mut xdp_md, verdict: u64) -> u32 {
-    act::<V4>(context, Verdict::from_bits(verdict))
+pub extern "C" fn xdp_act4(context: *mut xdp_md, verdict: u64, step: *const Step<V4>) -> u32 {
+    // SAFETY: as above.
+    act(context, Verdict::from_bits(verdict), unsafe { step.as_ref() })
 }
 
 /// Carries out a verdict on an IPv6 packet.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_act6(context: *mut xdp_md, verdict: u64) -> u32 {
-    act::<V6>(context, Verdict::from_bits(verdict))
+pub extern "C" fn xdp_act6(context: *mut xdp_md, verdict: u64, step: *const Step<V6>) -> u32 {
+    // SAFETY: as above.
+    act(context, Verdict::from_bits(verdict), unsafe { step.as_ref() })
 }
 
 #[inline(always)]
-fn act<F: NextHop>(context: *mut xdp_md, verdict: Verdict) -> u32 {
-    let mut frame = Frame::new(context);
-    let at = frame.at(false);
+fn act<F: NextHop>(context: *mut xdp_md, verdict: Verdict, step: Option<&Step<F>>) -> u32
+where
+    KernelTables: Tables<F>,
+{
+    // What passes as it is, the hook behind this one counts.
+    let Some(step) = step else { return PASS };
     if verdict == Verdict::PASS {
-        // The hook behind this one counts it.
         return PASS;
     }
+    let mut frame = Frame::new(context);
+    let at = frame.at(false);
+    let verdict = carry_out(&mut frame, &KernelTables, step, verdict);
     count(at.hook, verdict.reason_number(), frame.len());
     if matches!(verdict.action(), Action::Drop | Action::Reject) {
         report::dropped::<F>(&frame, verdict.reason_number(), at);

@@ -2,81 +2,96 @@
 
 use aya_ebpf::{EbpfContext as _, bindings::__sk_buff, macros::classifier, programs::TcContext};
 use skep_abi::{Hook, V4, V6};
-use skep_engine::{from_pod, open_from_pod, route_from_pod};
+use skep_engine::{Ingress, Net, Step, Tables, Verdict, from_pod, open_from_pod, route_from_pod};
+use skep_packet::ethertype;
 
 use crate::{
-    act::{act, by_family},
+    act::{NEXT, act4, act6},
     skb::Skb,
     tables::KernelTables,
 };
 
+/// Runs the functions of the packet's family, one after the other.
+macro_rules! run {
+    ($context:ident, $family:ty, $known:ident, $open:ident, $route:ident, $act:ident) => {{
+        let mut step = Step::<$family>::default();
+        let mut verdict = $known($context, &raw mut step);
+        if verdict == Verdict::OPEN.to_bits() {
+            verdict = $open($context, &raw mut step);
+        }
+        if verdict == Verdict::ROUTE.to_bits() {
+            verdict = $route($context, &raw mut step);
+        }
+        $act($context, verdict, Hook::PodIngress as u32, &raw const step)
+    }};
+}
+
 /// The program.
 #[classifier]
 pub fn pod_ingress(context: TcContext) -> i32 {
-    by_family!(
-        context,
-        Hook::PodIngress,
-        [pod_ingress4, open_pod_ingress4 if OPEN, route_pod_ingress4 if ROUTE],
-        [pod_ingress6, open_pod_ingress6 if OPEN, route_pod_ingress6 if ROUTE]
-    )
+    let context = context.as_ptr().cast::<__sk_buff>();
+    // SAFETY: the context is valid while the program runs.
+    match unsafe { (*context).protocol as u16 } {
+        ethertype::IPV4 => run!(context, V4, pod_known4, pod_open4, pod_route4, act4),
+        ethertype::IPV6 => run!(context, V6, pod_known6, pod_open6, pod_route6, act6),
+        _ => NEXT,
+    }
 }
 
 /// Known connections of IPv4.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn pod_ingress4(context: *mut __sk_buff) -> i32 {
-    let mut skb = Skb::new(context);
-    let at = skb.at(Hook::PodIngress);
-    let verdict = from_pod::<V4, _>(&mut skb, &KernelTables, at);
-    act::<V4>(&skb, verdict, at)
+pub extern "C" fn pod_known4(context: *mut __sk_buff, step: *mut Step<V4>) -> u64 {
+    decide(context, step, from_pod::<V4, _>)
 }
 
 /// Known connections of IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn pod_ingress6(context: *mut __sk_buff) -> i32 {
-    let mut skb = Skb::new(context);
-    let at = skb.at(Hook::PodIngress);
-    let verdict = from_pod::<V6, _>(&mut skb, &KernelTables, at);
-    act::<V6>(&skb, verdict, at)
+pub extern "C" fn pod_known6(context: *mut __sk_buff, step: *mut Step<V6>) -> u64 {
+    decide(context, step, from_pod::<V6, _>)
 }
 
-/// New connections of IPv4.
+/// New connections of IPv4 to Services.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn open_pod_ingress4(context: *mut __sk_buff, round: u32) -> i32 {
-    let mut skb = Skb::new(context);
-    let at = skb.at(Hook::PodIngress);
-    let verdict = open_from_pod::<V4, _>(&mut skb, &KernelTables, at, round);
-    act::<V4>(&skb, verdict, at)
+pub extern "C" fn pod_open4(context: *mut __sk_buff, step: *mut Step<V4>) -> u64 {
+    decide(context, step, open_from_pod::<V4, _>)
 }
 
-/// New connections of IPv6.
+/// New connections of IPv6 to Services.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn open_pod_ingress6(context: *mut __sk_buff, round: u32) -> i32 {
-    let mut skb = Skb::new(context);
-    let at = skb.at(Hook::PodIngress);
-    let verdict = open_from_pod::<V6, _>(&mut skb, &KernelTables, at, round);
-    act::<V6>(&skb, verdict, at)
+pub extern "C" fn pod_open6(context: *mut __sk_buff, step: *mut Step<V6>) -> u64 {
+    decide(context, step, open_from_pod::<V6, _>)
 }
 
 /// New connections of IPv4 to no Service.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn route_pod_ingress4(context: *mut __sk_buff, round: u32) -> i32 {
-    let mut skb = Skb::new(context);
-    let at = skb.at(Hook::PodIngress);
-    let verdict = route_from_pod::<V4, _>(&mut skb, &KernelTables, at, round);
-    act::<V4>(&skb, verdict, at)
+pub extern "C" fn pod_route4(context: *mut __sk_buff, step: *mut Step<V4>) -> u64 {
+    decide(context, step, route_from_pod::<V4, _>)
 }
 
 /// New connections of IPv6 to no Service.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn route_pod_ingress6(context: *mut __sk_buff, round: u32) -> i32 {
-    let mut skb = Skb::new(context);
+pub extern "C" fn pod_route6(context: *mut __sk_buff, step: *mut Step<V6>) -> u64 {
+    decide(context, step, route_from_pod::<V6, _>)
+}
+
+#[inline(always)]
+fn decide<F: Net>(
+    context: *mut __sk_buff,
+    step: *mut Step<F>,
+    function: impl FnOnce(&Skb, &KernelTables, Ingress, &mut Step<F>) -> Verdict,
+) -> u64
+where
+    KernelTables: Tables<F>,
+{
+    // SAFETY: the callers hand in a reference.
+    let Some(step) = (unsafe { step.as_mut() }) else { return Verdict::PASS.to_bits() };
+    let skb = Skb::new(context);
     let at = skb.at(Hook::PodIngress);
-    let verdict = route_from_pod::<V6, _>(&mut skb, &KernelTables, at, round);
-    act::<V6>(&skb, verdict, at)
+    function(&skb, &KernelTables, at, step).to_bits()
 }

@@ -10,6 +10,8 @@ use skep_abi::Hook;
 use skep_engine::Ingress;
 use skep_packet::{Field, Packet, Wire, checksum::Difference};
 
+use crate::words::replace;
+
 /// `BPF_F_PSEUDO_HDR`: the change is in the pseudo header.
 const PSEUDO_HEADER: u64 = 1 << 4;
 /// `BPF_F_MARK_MANGLED_0`: a UDP checksum of zero stays.
@@ -59,13 +61,19 @@ impl Skb {
     /// The address of a field, if all of it lies in reach.
     #[inline(always)]
     fn field<T>(&self, offset: usize) -> Option<*mut T> {
+        self.bytes(offset, size_of::<T>()).map(<*mut u8>::cast)
+    }
+
+    /// The address of `count` bytes, if all of them lie in reach.
+    #[inline(always)]
+    fn bytes(&self, offset: usize, count: usize) -> Option<*mut u8> {
         // SAFETY: the context is valid while the program runs.
         let (start, end) = unsafe { ((*self.0).data as usize, (*self.0).data_end as usize) };
         let field = start + offset;
-        if field + size_of::<T>() > end {
+        if field + count > end {
             return None;
         }
-        Some(field as *mut T)
+        Some(field as *mut u8)
     }
 }
 
@@ -87,6 +95,11 @@ impl Packet for Skb {
     fn store<T: Field>(&mut self, offset: usize, value: T) -> Option<()> {
         // SAFETY: as for `load`.
         self.field::<T>(offset).map(|field| unsafe { *field = value })
+    }
+
+    #[inline(always)]
+    fn replace(&mut self, offset: usize, new: &[u32]) -> Option<Difference> {
+        replace(self.bytes(offset, size_of_val(new))?, new)
     }
 
     /// The helper knows whether the device still has to fill the checksum in; the bytes do not tell.

@@ -5,8 +5,8 @@ use skep_abi::{
     AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Family as _, Flow, FlowKey,
     Node, Peer, SLOTS_PER_BLOCK, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
 };
-use skep_engine::{FlowTable, Ingress, Seen, Tables};
-use skep_packet::Headers;
+use skep_engine::{FlowTable, Ingress, Opening, Seen, Tables};
+use skep_packet::{Headers, Tuple};
 
 use crate::{
     flows::{flows4, flows6, with_flows},
@@ -114,6 +114,16 @@ macro_rules! kernel_tables {
                 flow: &Flow<$family>,
             ) -> bool {
                 $calls::write(table as u32, key, flow, CREATE) != 0
+            }
+
+            #[inline(always)]
+            fn open_flows(
+                &self,
+                headers: &Headers<$family>,
+                to: &mut Tuple<$family>,
+                opening: &Opening,
+            ) -> u32 {
+                $calls::open(headers, to, opening)
             }
 
             #[inline(always)]

@@ -2,7 +2,7 @@
 
 use skep_abi::{Family, V4, V6};
 use skep_packet::{
-    Headers, Packet, Rewrite, Wire, decrement_ttl, host::HostPacket, parse, reject, rewrite,
+    Headers, Packet, Segment, Tuple, Wire, decrement_ttl, host::HostPacket, parse, reject, rewrite,
 };
 
 use crate::{
@@ -27,10 +27,10 @@ fn holds<F: Wire>(bytes: &[u8]) {
     let sound = is_sound::<F>(bytes);
     let tuple = tuple::<F>();
     let to =
-        Rewrite { src: &tuple.src, dst: &tuple.dst, sport_be: tuple.sport, dport_be: tuple.dport };
+        Tuple::<F> { src: tuple.src, dst: tuple.dst, sport_be: tuple.sport, dport_be: tuple.dport };
 
     let mut translated = packet.clone();
-    if rewrite(&mut translated, &headers, &to).is_some() {
+    if rewrite(&mut translated, &Segment::of(&headers), &to).is_some() {
         let now = parse::<F>(&translated).expect("a translated packet still has its headers");
         assert_eq!((now.src, now.dst), (tuple.src, tuple.dst));
         assert_eq!((now.kind, now.l4, now.ttl), (headers.kind, headers.l4, headers.ttl));
@@ -42,7 +42,7 @@ fn holds<F: Wire>(bytes: &[u8]) {
     }
 
     let mut routed = packet.clone();
-    if headers.ttl > 1 && decrement_ttl(&mut routed, &headers).is_some() {
+    if headers.ttl > 1 && decrement_ttl::<F>(&mut routed).is_some() {
         let now = parse::<F>(&routed).expect("a routed packet still has its headers");
         assert_eq!(now, Headers { ttl: headers.ttl - 1, ..headers });
         keeps::<F>(sound, &routed);
@@ -59,8 +59,8 @@ fn holds<F: Wire>(bytes: &[u8]) {
 /// Undoes a translation.
 fn back<F: Wire>(packet: &mut HostPacket, old: &Headers<F>, now: &Headers<F>) {
     let to =
-        Rewrite { src: &old.src, dst: &old.dst, sport_be: old.sport_be, dport_be: old.dport_be };
-    rewrite(packet, now, &to).expect("what was translated can be translated back");
+        Tuple::<F> { src: old.src, dst: old.dst, sport_be: old.sport_be, dport_be: old.dport_be };
+    rewrite(packet, &Segment::of(now), &to).expect("what was translated can be translated back");
 }
 
 fn keeps<F: Family>(sound: bool, packet: &HostPacket) {

@@ -1,0 +1,125 @@
+//! What comes in by a device of the node or out of the overlay, at TCX: the functions that two programs
+//! share.
+
+use aya_ebpf::bindings::__sk_buff;
+use skep_abi::{Hook, V4, V6};
+use skep_engine::{Ingress, Net, Step, Tables, Verdict, from_node, from_peer, open_from_node};
+use skep_packet::ethertype;
+
+use crate::{
+    act::{NEXT, act4, act6},
+    skb::Skb,
+    tables::KernelTables,
+};
+
+/// Runs the functions of the packet's family, one after the other.
+macro_rules! run {
+    ($context:ident, $hook:ident, $family:ty, $known:ident, $peer:ident, $open:ident, $act:ident) => {{
+        let mut step = Step::<$family>::default();
+        let (hook, mut from_peer) = ($hook as u32, 0);
+        let mut verdict = $known($context, hook, &raw mut step);
+        if verdict == Verdict::UNWRAP.to_bits() {
+            from_peer = 1;
+            verdict = $peer($context, &raw mut step);
+        }
+        if verdict == Verdict::OPEN.to_bits() {
+            verdict = $open($context, hook, from_peer, &raw mut step);
+        }
+        $act($context, verdict, hook, &raw const step)
+    }};
+}
+
+/// A packet of either family. Others go their way.
+#[inline(always)]
+pub fn run(context: *mut __sk_buff, hook: Hook) -> i32 {
+    // SAFETY: the context is valid while the program runs.
+    match unsafe { (*context).protocol as u16 } {
+        ethertype::IPV4 => run!(context, hook, V4, known4, peer4, open4, act4),
+        ethertype::IPV6 => run!(context, hook, V6, known6, peer6, open6, act6),
+        _ => NEXT,
+    }
+}
+
+/// Known connections of IPv4.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn known4(context: *mut __sk_buff, hook: u32, step: *mut Step<V4>) -> u64 {
+    decide(context, hook, 0, step, from_node::<V4, _>)
+}
+
+/// Known connections of IPv6.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn known6(context: *mut __sk_buff, hook: u32, step: *mut Step<V6>) -> u64 {
+    decide(context, hook, 0, step, from_node::<V6, _>)
+}
+
+/// What another node sent on, IPv4.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn peer4(context: *mut __sk_buff, step: *mut Step<V4>) -> u64 {
+    peer(context, step)
+}
+
+/// What another node sent on, IPv6.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn peer6(context: *mut __sk_buff, step: *mut Step<V6>) -> u64 {
+    peer(context, step)
+}
+
+/// New connections of IPv4; `from_peer` is 1 for what another node sent on.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn open4(
+    context: *mut __sk_buff,
+    hook: u32,
+    from_peer: u32,
+    step: *mut Step<V4>,
+) -> u64 {
+    decide(context, hook, from_peer, step, open_from_node::<V4, _>)
+}
+
+/// New connections of IPv6.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn open6(
+    context: *mut __sk_buff,
+    hook: u32,
+    from_peer: u32,
+    step: *mut Step<V6>,
+) -> u64 {
+    decide(context, hook, from_peer, step, open_from_node::<V6, _>)
+}
+
+#[inline(always)]
+fn decide<F: Net>(
+    context: *mut __sk_buff,
+    hook: u32,
+    from_peer: u32,
+    step: *mut Step<F>,
+    function: impl FnOnce(&Skb, &KernelTables, Ingress, &mut Step<F>) -> Verdict,
+) -> u64
+where
+    KernelTables: Tables<F>,
+{
+    // SAFETY: the callers hand in a reference.
+    let Some(step) = (unsafe { step.as_mut() }) else { return Verdict::PASS.to_bits() };
+    let is_overlay = hook == Hook::OverlayIngress as u32;
+    let hook = if is_overlay { Hook::OverlayIngress } else { Hook::NodeIngress };
+    let skb = Skb::new(context);
+    let at = Ingress { from_peer: from_peer != 0, ..skb.at(hook) };
+    function(&skb, &KernelTables, at, step).to_bits()
+}
+
+#[inline(always)]
+fn peer<F: Net>(context: *mut __sk_buff, step: *mut Step<F>) -> u64
+where
+    KernelTables: Tables<F>,
+{
+    // SAFETY: as above.
+    let Some(step) = (unsafe { step.as_mut() }) else { return Verdict::PASS.to_bits() };
+    let mut skb = Skb::new(context);
+    let at = Ingress { from_peer: true, ..skb.at(Hook::NodeIngress) };
+    from_peer(&mut skb, &KernelTables, at, step).to_bits()
+}
