@@ -54,7 +54,7 @@ fn of<F: Family>(
 ) -> anyhow::Result<Vec<Prefix>> {
     let prefix = |(key, node): (skep_abi::NodeKey<F>, skep_abi::Node)| {
         let peer = peers.get(&node.peer).copied().unwrap_or_default();
-        let address = skep_network::ways::peer_address(&peer);
+        let address = skep_network::ways::peer_addresses(&peer).next();
         Prefix {
             prefix: format!("{}/{}", F::addr_to_ip(key.addr), key.prefix_len),
             kind: if node.is_host == 1 { "node" } else { "pods" },

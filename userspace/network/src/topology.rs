@@ -92,6 +92,16 @@ pub enum Way {
     Vxlan,
 }
 
+/// Another node, seen from this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Peering {
+    /// How packets get there.
+    pub way: Way,
+    /// Its address of the other family, which packets of that family need as their next hop; only of
+    /// nodes that are reached directly.
+    pub other: Option<IpAddr>,
+}
+
 /// What belongs to a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefix {
@@ -105,7 +115,7 @@ pub struct Prefix {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Topology {
     /// The other nodes by their address between the nodes.
-    pub peers: BTreeMap<IpAddr, Way>,
+    pub peers: BTreeMap<IpAddr, Peering>,
     /// Where each prefix is.
     pub prefixes: BTreeMap<IpNet, Prefix>,
     /// What the kernel needs for the node's own packets to pods of other nodes.
@@ -115,7 +125,7 @@ pub struct Topology {
 impl Topology {
     /// Whether any packet is encapsulated, so that pods must leave room for it.
     pub fn encapsulates(&self) -> bool {
-        self.peers.values().any(|way| *way == Way::Vxlan)
+        self.peers.values().any(|peering| peering.way == Way::Vxlan)
     }
 }
 
@@ -125,7 +135,7 @@ pub fn plan(local: &LocalNode, nodes: &[RemoteNode]) -> Topology {
     for node in nodes {
         let Some(&transport) = node.addresses.first() else { continue };
         let way = way(local, transport);
-        topology.peers.insert(transport, way);
+        topology.peers.insert(transport, Peering { way, other: other_hop(local, node, way) });
         for &address in &node.addresses {
             let prefix = Prefix { peer: transport, is_host: true };
             topology.prefixes.insert(pod::single(address), prefix);
@@ -149,6 +159,13 @@ fn way(local: &LocalNode, peer: IpAddr) -> Way {
         (Routing::Auto | Routing::Vxlan, _, Some(_)) => Way::Vxlan,
         _ => Way::Direct(local.uplink),
     }
+}
+
+/// The next hop for packets of the family that the node's first address is not of.
+fn other_hop(local: &LocalNode, node: &RemoteNode, direct: Way) -> Option<IpAddr> {
+    let is_other = |address: &&IpAddr| address.is_ipv4() != node.addresses[0].is_ipv4();
+    let other = *node.addresses.iter().find(is_other)?;
+    (direct != Way::Vxlan && way(local, other) == direct).then_some(other)
 }
 
 /// The kernel's route to a range of another node's pods; `None` where none of its addresses is of the
@@ -217,11 +234,30 @@ mod tests {
         ];
         for (routing, node, (way, gateway, source)) in cases {
             let topology = plan(&local(routing), std::slice::from_ref(node));
-            assert_eq!(topology.peers[&node.addresses[0]], way, "{routing:?} {node:?}");
+            assert_eq!(topology.peers[&node.addresses[0]].way, way, "{routing:?} {node:?}");
             let route = topology.routes.first().expect("a route");
             assert_eq!(route.gateway, gateway.parse().ok(), "{routing:?} {node:?}");
             assert_eq!(route.source, source.and_then(|s| s.parse().ok()), "{routing:?} {node:?}");
             assert_eq!(topology.encapsulates(), way == Way::Vxlan);
+        }
+    }
+
+    #[test]
+    fn packets_of_the_other_family_have_a_next_hop_of_their_own() {
+        let mut near = node("192.0.2.11", "10.244.1.0/24");
+        near.addresses.push("2001:db8::11".parse().expect("address"));
+        // (choice, this node's prefix of the other family, next hop)
+        let cases = [
+            (Routing::Auto, "2001:db8::10/64", Some("2001:db8::11")),
+            (Routing::Auto, "2001:db8:1::10/64", None),
+            (Routing::Vxlan, "2001:db8::10/64", None),
+        ];
+        for (routing, own, hop) in cases {
+            let mut local = local(routing);
+            local.addresses.push(Address { device: 2, address: own.parse().expect("prefix") });
+            let topology = plan(&local, std::slice::from_ref(&near));
+            let other = topology.peers[&near.addresses[0]].other;
+            assert_eq!(other, hop.and_then(|hop| hop.parse().ok()), "{routing:?} {own}");
         }
     }
 

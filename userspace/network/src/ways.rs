@@ -11,7 +11,7 @@ use skep_bpf::{FamilyTables, Tables};
 
 use crate::error::Result;
 use crate::netlink::{Netlink, Owner};
-use crate::topology::{Prefix, Topology, Way};
+use crate::topology::{Peering, Prefix, Topology, Way};
 
 /// Makes tables and routes what the topology says.
 pub async fn apply(topology: &Topology, tables: &Tables, netlink: &Netlink) -> Result<()> {
@@ -31,30 +31,25 @@ pub async fn apply(topology: &Topology, tables: &Tables, netlink: &Netlink) -> R
     Ok(())
 }
 
-/// The address between the nodes that a row of `peers` has.
-pub fn peer_address(peer: &Peer) -> Option<IpAddr> {
-    if peer.mode == peer_mode::NONE {
-        None
-    } else if peer.addr4 != [0; 1] {
-        Some(V4::addr_to_ip(peer.addr4))
-    } else {
-        Some(V6::addr_to_ip(peer.addr6))
-    }
+/// The addresses between the nodes that a row of `peers` has, that of IPv4 first.
+pub fn peer_addresses(peer: &Peer) -> impl Iterator<Item = IpAddr> + use<> {
+    let v4 = (peer.addr4 != [0; 1]).then(|| V4::addr_to_ip(peer.addr4));
+    let v6 = (peer.addr6 != [0; 4]).then(|| V6::addr_to_ip(peer.addr6));
+    let used = peer.mode != peer_mode::NONE;
+    v4.into_iter().chain(v6).filter(move |_| used)
 }
 
 /// Writes the rows of all peers; each keeps the index that it has.
-fn write_peers(peers: &BTreeMap<IpAddr, Way>, tables: &Tables) -> Result<HashMap<IpAddr, u32>> {
+fn write_peers(peers: &BTreeMap<IpAddr, Peering>, tables: &Tables) -> Result<HashMap<IpAddr, u32>> {
     let present = tables.peers.entries()?;
     let mut indexes = HashMap::new();
     for (index, row) in &present {
-        if let Some(address) = peer_address(row) {
-            indexes.insert(address, *index);
-        }
+        indexes.extend(peer_addresses(row).map(|address| (address, *index)));
     }
     // Index 0 means "no peer".
     let mut free = present.iter().filter(|(index, row)| *index != 0 && row.mode == peer_mode::NONE);
-    for (&address, &way) in peers {
-        let row = peer_row(address, way);
+    for (&address, &peering) in peers {
+        let row = peer_row(address, peering);
         let index = match indexes.get(&address) {
             Some(&index) => index,
             None => match free.next() {
@@ -73,27 +68,33 @@ fn write_peers(peers: &BTreeMap<IpAddr, Way>, tables: &Tables) -> Result<HashMap
     Ok(indexes)
 }
 
-fn clear_peers(peers: &BTreeMap<IpAddr, Way>, tables: &Tables) -> Result<()> {
+fn clear_peers(peers: &BTreeMap<IpAddr, Peering>, tables: &Tables) -> Result<()> {
     for (index, row) in tables.peers.entries()? {
-        if peer_address(&row).is_some_and(|address| !peers.contains_key(&address)) {
+        let is_known = peer_addresses(&row).any(|address| peers.contains_key(&address));
+        if row.mode != peer_mode::NONE && !is_known {
             tables.peers.insert(&index, &Peer::default())?;
         }
     }
     Ok(())
 }
 
-fn peer_row(address: IpAddr, way: Way) -> Peer {
-    let (mode, ifindex) = match way {
+fn peer_row(address: IpAddr, peering: Peering) -> Peer {
+    let (mode, ifindex) = match peering.way {
         Way::Direct(device) => (peer_mode::DIRECT, device),
         Way::Vxlan => (peer_mode::VXLAN, 0),
     };
     Peer {
-        addr4: V4::addr_from_ip(address).unwrap_or_default(),
-        addr6: V6::addr_from_ip(address).unwrap_or_default(),
+        addr4: of_family::<V4>(address, peering.other),
+        addr6: of_family::<V6>(address, peering.other),
         ifindex,
         mode,
         ..Peer::default()
     }
+}
+
+fn of_family<F: Family>(first: IpAddr, other: Option<IpAddr>) -> F::Addr {
+    let mut both = std::iter::once(first).chain(other);
+    both.find_map(F::addr_from_ip).unwrap_or_default()
 }
 
 fn write_prefixes<F: Family>(
