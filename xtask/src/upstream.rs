@@ -35,6 +35,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
         package: "k8s.io/kubernetes/cmd/kube-controller-manager",
     },
     Program { name: "kube-scheduler", package: "k8s.io/kubernetes/cmd/kube-scheduler" },
+    Program { name: "kube-proxy", package: "k8s.io/kubernetes/cmd/kube-proxy" },
     Program { name: "kubectl", package: "k8s.io/kubernetes/cmd/kubectl" },
 ];
 
