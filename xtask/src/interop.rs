@@ -1,14 +1,17 @@
-//! The proof Deployment on mixed clusters: upstream's controllers over skep's API server, and skep's
-//! controllers, scheduler and nodes over upstream's API server.
+//! What only upstream's programs can prove: the proof Deployment on mixed clusters (upstream's controllers
+//! over skep's API server, and skep's controllers, scheduler and nodes over upstream's API server), and
+//! Services through upstream's kube-proxy and skep's side by side.
+
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::build;
+use crate::build::{self, cargo};
 use crate::cluster::layout::Layout;
 use crate::cluster::plane::Plane;
 use crate::cluster::temporary::Temporary;
 use crate::cluster::up::{self, Parts};
-use crate::command::capture;
+use crate::command::{capture, show};
 use crate::progress::step;
 use crate::{proof, upstream};
 
@@ -24,6 +27,7 @@ pub(crate) fn run() -> Result<()> {
     }
     let built = build::all()?;
     let programs = step("upstream's programs", upstream::build)?;
+    side_by_side(&built.skep, &programs.join("kube-proxy"))?;
     for plane in PLANES {
         println!("--- {plane:?}");
         let cluster = Temporary::new("skep-interop")?;
@@ -31,6 +35,13 @@ pub(crate) fn run() -> Result<()> {
         prove(&cluster.0, &parts).with_context(|| format!("{plane:?}"))?;
     }
     Ok(())
+}
+
+/// The same Services, endpoints and packets through both proxies (tests/interop).
+fn side_by_side(skep: &Path, kube_proxy: &Path) -> Result<()> {
+    println!("--- Services beside upstream's kube-proxy");
+    let words = ["run", "--quiet", "--package", "skep-interop-tests", "--", "compare", "--skep"];
+    show(cargo().args(words).arg(skep).arg("--kube-proxy").arg(kube_proxy))
 }
 
 fn prove(layout: &Layout, parts: &Parts) -> Result<()> {
