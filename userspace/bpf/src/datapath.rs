@@ -5,6 +5,8 @@ use std::{
     fs, io,
     os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    thread::{self, JoinHandle},
 };
 
 use aya::{Ebpf, EbpfLoader, programs};
@@ -14,7 +16,8 @@ use crate::{
     clock::{self, Clock},
     error::{Error, Result},
     links::Links,
-    object, pin,
+    object::{self, MapLayout},
+    pin,
     program::{Kind, Program},
     sizes::Sizes,
     sweep::{self, Swept, Timeouts},
@@ -40,14 +43,15 @@ impl Datapath {
     /// `pin_dir` is made if it does not exist; its parent must be on a BPF file system.
     pub fn open_or_load(pin_dir: &Path, sizes: &Sizes) -> Result<Self> {
         prepare(pin_dir)?;
-        object::check()?;
-        check_layouts(pin_dir)?;
-        let mut ebpf = load(pin_dir, sizes)?;
-        for program in Program::ALL {
-            load_program(&mut ebpf, program, pin_dir)?;
-        }
+        let maps = object::maps()?;
+        object::check(&maps)?;
+        check_layouts(&maps, pin_dir)?;
+        // Measuring the clock is waiting, and so costs nothing beside the rest.
+        let ticks_per_s = thread::spawn(clock::ticks_per_s);
+        let mut ebpf = load(&maps, pin_dir, sizes)?;
+        load_programs(&mut ebpf, pin_dir)?;
         let tables = Tables::open(pin_dir)?;
-        fill_config(&tables)?;
+        fill_config(&tables, ticks_per_s)?;
         let links = Links::open(pin_dir);
         links.upgrade()?;
         Ok(Self { tables, links })
@@ -97,10 +101,10 @@ fn is_bpffs(path: &Path) -> io::Result<bool> {
 }
 
 /// Refuses pinned maps of another layout before anything is changed.
-fn check_layouts(pin_dir: &Path) -> Result<()> {
-    let maps = pin::maps_dir(pin_dir);
-    for map in object::maps()? {
-        let path = maps.join(&map.name);
+fn check_layouts(maps: &[MapLayout], pin_dir: &Path) -> Result<()> {
+    let dir = pin::maps_dir(pin_dir);
+    for map in maps {
+        let path = dir.join(&map.name);
         if path.exists() {
             let fd = pin::open(&path)?;
             let info = sys::map_info(fd.as_fd()).map_err(|source| Error::Pin {
@@ -114,8 +118,7 @@ fn check_layouts(pin_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn load(pin_dir: &Path, sizes: &Sizes) -> Result<Ebpf> {
-    let maps = object::maps()?;
+fn load(maps: &[MapLayout], pin_dir: &Path, sizes: &Sizes) -> Result<Ebpf> {
     let paths: Vec<PathBuf> =
         maps.iter().map(|map| pin::maps_dir(pin_dir).join(&map.name)).collect();
     let mut loader = EbpfLoader::new();
@@ -128,13 +131,41 @@ fn load(pin_dir: &Path, sizes: &Sizes) -> Result<Ebpf> {
     Ok(loader.load(object::bytes())?)
 }
 
+/// Hands the programs to the kernel and pins them, as many at a time as there are processors: the kernel
+/// takes its time to verify each.
+fn load_programs(ebpf: &mut Ebpf, pin_dir: &Path) -> Result<()> {
+    let known = |(name, loaded)| {
+        let program = Program::ALL.into_iter().find(|program| program.name() == name);
+        program.map(|program| (program, loaded))
+    };
+    let mut waiting: Vec<_> = ebpf.programs_mut().filter_map(known).collect();
+    for program in Program::ALL {
+        if !waiting.iter().any(|(waits, _)| *waits == program) {
+            return Err(Error::Abi(format!("program {} is not in the object", program.name())));
+        }
+    }
+    // The large ones stand first in the list of programs, and are taken first.
+    waiting.sort_by_key(|(program, _)| std::cmp::Reverse(*program));
+    let waiting = Mutex::new(waiting);
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let work = || {
+        while let Some((program, loaded)) = next() {
+            load_program(loaded, program, pin_dir)?;
+        }
+        Ok(())
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(Program::ALL.len());
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("workers do not panic"))
+    })
+}
+
 /// Hands a program to the kernel and pins it.
-fn load_program(ebpf: &mut Ebpf, program: Program, pin_dir: &Path) -> Result<()> {
+fn load_program(loaded: &mut programs::Program, program: Program, pin_dir: &Path) -> Result<()> {
     let name = program.name();
-    let missing = || Error::Abi(format!("program {name} is not in the object"));
     let refused =
         |source: programs::ProgramError| Error::Program { program: name, source: Box::new(source) };
-    let loaded = ebpf.program_mut(name).ok_or_else(missing)?;
     let fd = match program.kind() {
         Kind::Xdp => {
             let xdp: &mut programs::Xdp = loaded.try_into().map_err(refused)?;
@@ -156,11 +187,11 @@ fn load_program(ebpf: &mut Ebpf, program: Program, pin_dir: &Path) -> Result<()>
 }
 
 /// Gives a fresh `config` what does not depend on the cluster.
-fn fill_config(tables: &Tables) -> Result<()> {
+fn fill_config(tables: &Tables, ticks_per_s: JoinHandle<Result<u32>>) -> Result<()> {
     let mut config = tables.config()?;
     if config.hash_seed == 0 {
         config = Config {
-            ticks_per_s: clock::ticks_per_s()?,
+            ticks_per_s: ticks_per_s.join().expect("measuring does not panic")?,
             hash_seed: clock::seed(),
             snat_ports: PortRange { min: 10_000, max: 29_999 },
             node_ports: PortRange { min: 30_000, max: 32_767 },
