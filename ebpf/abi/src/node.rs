@@ -1,5 +1,5 @@
-//! Tables `nodes4`/`nodes6` (longest prefix) and `peers` (array): which node an address belongs to and
-//! how packets get there.
+//! Tables `nodes4`/`nodes6` (longest prefix), `peers` and `next_hops` (arrays): which node an address
+//! belongs to and how packets get there.
 
 use crate::Family;
 
@@ -39,12 +39,30 @@ pub struct Peer {
     pub addr6: [u32; 4],
     /// Device that leads to it ([`peer_mode::DIRECT`]).
     pub ifindex: u32,
-    /// Its hardware address when it is a neighbour and known; all zero: programs ask the kernel.
-    pub mac: [u8; 6],
     /// A number of [`peer_mode`].
     pub mode: u8,
     /// Zero.
-    pub pad: u8,
+    pub pad: [u8; 3],
+}
+
+/// In `next_hops`, at [`next_hop_index`]: how packets leave a device for another node, as the kernel's
+/// routes and neighbours had it a moment ago. XDP programs write it when they have asked, and ask
+/// again after a second.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NextHop {
+    /// The device; 0: not known.
+    pub ifindex: u32,
+    /// When the kernel was asked: the lower half of the clock, in ticks.
+    pub asked_ticks: u32,
+    /// Hardware address of the next hop, then the device's own.
+    pub macs: [[u16; 3]; 2],
+}
+
+/// Index in `next_hops` for a peer's address of the family.
+#[inline(always)]
+pub const fn next_hop_index<F: Family>(peer: u32) -> u32 {
+    peer * 2 + (F::VERSION == 6) as u32
 }
 
 /// Numbers of [`Peer::mode`].
@@ -62,5 +80,6 @@ const _: () = {
     assert!(size_of::<NodeKey<V4>>() == 8);
     assert!(size_of::<NodeKey<V6>>() == 20);
     assert!(size_of::<Node>() == 8);
-    assert!(size_of::<Peer>() == 32);
+    assert!(size_of::<Peer>() == 28);
+    assert!(size_of::<NextHop>() == 20);
 };

@@ -7,8 +7,8 @@ use aya_ebpf::{
 };
 use skep_abi::{
     AffinityKey, AffinityValue, Backend, COUNTERS, Config, Counter, Endpoint, EndpointKey, Event,
-    Flow, FlowKey, Listeners, Node, Peer, Service, ServiceKey, SlotBlock, SocketKey, SocketPeer,
-    V4, V6,
+    Flow, FlowKey, Listeners, NextHop, Node, Peer, Service, ServiceKey, SlotBlock, SocketKey,
+    SocketPeer, V4, V6,
 };
 
 /// `BPF_F_NO_PREALLOC`: memory follows the entries.
@@ -69,6 +69,8 @@ family_maps!(
 pub static SLOTS: Array<SlotBlock, 1024, MAPPED> = Array::new();
 #[btf_map(name = "peers")]
 pub static PEERS: Array<Peer, 1024> = Array::new();
+#[btf_map(name = "next_hops")]
+pub static NEXT_HOPS: Array<NextHop, 2048> = Array::new();
 #[btf_map(name = "config")]
 pub static CONFIG: Array<Config, 1> = Array::new();
 #[btf_map(name = "counters")]

@@ -1,14 +1,20 @@
 //! Sending a packet on from XDP: finding the next hop's hardware address and leaving by the right device.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     bindings::{bpf_fib_lookup as FibLookup, xdp_md},
-    helpers::generated::{bpf_fib_lookup, bpf_redirect},
+    helpers::generated::{bpf_fib_lookup, bpf_jiffies64, bpf_redirect},
 };
-use skep_abi::{V4, V6, peer_mode};
+use skep_abi::{NextHop as Hop, V4, V6, next_hop_index, peer_mode};
 use skep_engine::{Action, Net, Verdict};
-use skep_packet::{Packet as _, forward_ethernet};
+use skep_packet::Packet as _;
 
-use crate::{frame::Frame, tables::peer};
+use crate::{
+    frame::Frame,
+    maps,
+    tables::{config, peer},
+};
 
 /// `XDP_TX`.
 const TX: u32 = 3;
@@ -43,32 +49,81 @@ impl NextHop for V6 {
 #[inline(always)]
 pub fn leave<F: NextHop>(context: *mut xdp_md, frame: &mut Frame, verdict: Verdict) -> Option<u32> {
     let ingress = frame.at(false).ifindex;
-    let mut dst: F::Addr = frame.load(F::DST)?;
     let is_tunnel = matches!(verdict.action(), Action::ToTunnel);
-    if is_tunnel || matches!(verdict.action(), Action::ToPeer) {
-        let peer = peer(verdict.argument())?;
-        if !is_tunnel && peer.mode != peer_mode::DIRECT {
-            return None;
-        }
-        if peer.mac != [0; 6] {
-            forward_ethernet(frame, peer.mac)?;
-            return Some(by_device(peer.ifindex, ingress));
-        }
-        dst = *F::of_peer(peer);
+    if !is_tunnel && !matches!(verdict.action(), Action::ToPeer) {
+        let dst: F::Addr = frame.load(F::DST)?;
+        let hop = ask::<F>(context, frame, &dst, ingress)?;
+        return send(frame, &hop, ingress);
     }
-    // SAFETY: all zero is a question.
-    let mut question: FibLookup = unsafe { core::mem::zeroed() };
+    let index = next_hop_index::<F>(verdict.argument());
+    let ticks = now_ticks();
+    if let Some(hop) = maps::NEXT_HOPS.get(index)
+        && hop.ifindex != 0
+        && ticks.wrapping_sub(hop.asked_ticks) < config()?.ticks_per_s
+    {
+        return send(frame, hop, ingress);
+    }
+    let peer = peer(verdict.argument())?;
+    if !is_tunnel && peer.mode != peer_mode::DIRECT {
+        return None;
+    }
+    let hop = Hop { asked_ticks: ticks, ..ask::<F>(context, frame, F::of_peer(peer), ingress)? };
+    if let Some(known) = maps::NEXT_HOPS.get_ptr_mut(index) {
+        // SAFETY: the row lives as long as the map. Programs that write it at once have asked at once;
+        // should their answers differ, so would the packets' ways without this row.
+        unsafe { *known = hop };
+    }
+    send(frame, &hop, ingress)
+}
+
+/// Gives the frame its hardware addresses and sends it out of the device.
+#[inline(always)]
+fn send(frame: &mut Frame, hop: &Hop, ingress: u32) -> Option<u32> {
+    frame.store(0, hop.macs)?;
+    Some(by_device(hop.ifindex, ingress))
+}
+
+/// Asks the kernel for the way to an address.
+#[inline(always)]
+fn ask<F: NextHop>(
+    context: *mut xdp_md,
+    frame: &Frame,
+    dst: &F::Addr,
+    ingress: u32,
+) -> Option<Hop> {
+    let mut question = blank();
     let src: F::Addr = frame.load(F::SRC)?;
-    F::ask(&mut question, &src, &dst);
+    F::ask(&mut question, &src, dst);
     question.ifindex = ingress;
     let bytes = size_of::<FibLookup>() as i32;
     // SAFETY: the question lives over the call, which answers in its place.
     if unsafe { bpf_fib_lookup(context.cast(), &raw mut question, bytes, 0) } != 0 {
         return None;
     }
-    frame.store(0, question.dmac)?;
-    frame.store(6, question.smac)?;
-    Some(by_device(question.ifindex, ingress))
+    let macs = [question.dmac, question.smac]
+        .map(|mac| [0, 2, 4].map(|place: usize| u16::from_ne_bytes([mac[place], mac[place + 1]])));
+    Some(Hop { ifindex: question.ifindex, asked_ticks: 0, macs })
+}
+
+/// A question with nothing in it.
+#[inline(always)]
+fn blank() -> FibLookup {
+    const WORDS: usize = size_of::<FibLookup>() / 8;
+    let mut question = MaybeUninit::<FibLookup>::uninit();
+    let words = question.as_mut_ptr().cast::<u64>();
+    for number in 0..WORDS {
+        // SAFETY: the words of the question, all of them; all zero is a value of it. Volatile keeps the
+        // compiler from making a byte loop of them.
+        unsafe { words.add(number).write_volatile(0) };
+    }
+    // SAFETY: written above.
+    unsafe { question.assume_init() }
+}
+
+#[inline(always)]
+fn now_ticks() -> u32 {
+    // SAFETY: the helper takes nothing and reads a counter.
+    unsafe { bpf_jiffies64() as u32 }
 }
 
 /// Out of the device: its own, or another.

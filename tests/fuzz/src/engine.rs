@@ -182,7 +182,7 @@ fn tables<F: Net>(u: &mut Unstructured) -> Result<HostTables<F>> {
         let mode = u.int_in_range(0..=2)?;
         let ifindex = *u.choose(&DEVICES)?;
         let (addr4, addr6) = (address::<V4>(1, 2), address::<V6>(1, 2));
-        tables.peers.push(Peer { mode, ifindex, mac: u.arbitrary()?, addr4, addr6, pad: 0 });
+        tables.peers.push(Peer { mode, ifindex, addr4, addr6, pad: [0; 3] });
     }
     Ok(tables)
 }

@@ -116,6 +116,7 @@ fn measure<F: InTables>(kernel: &KernelNode, path: &Path<F>, load: Load) -> Resu
     let run = kernel.program(program);
     let (mut over, mut nothing) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
+        kernel.near_by_same_device()?;
         let measured = run.measure(&packet, ifindex, path.flows(load.flows), REPEAT)?;
         let sent = kernel.is_sent(program, measured.verdict);
         ensure!(sent, "{}: verdict {}", path.name, measured.verdict);

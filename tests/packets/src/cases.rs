@@ -413,7 +413,7 @@ fn source_ranges<F: InConfig>() -> Vec<Case<F>> {
     let front =
         Front { flags: service_flags::SOURCE_RANGES, ..Front::<F>::tcp(external.0, external.1) };
     let bits = F::network_mask().0;
-    let world = |to: &[_]| World::<F>::new().near_neighbour().service(front, to);
+    let world = |to: &[_]| World::<F>::new().service(front, to);
     let here = || world(&[(b.0, b.1, via::POD)]);
     let syn = |from, to| Frame::<F>::tcp(from, to, flags::SYN);
     let for_clients = here().range(F::at(99, 0), bits);
@@ -470,7 +470,7 @@ fn source_ranges<F: InConfig>() -> Vec<Case<F>> {
 
 /// What XDP does itself, and what it leaves to the hook behind it.
 fn xdp<F: InConfig>() -> Vec<Case<F>> {
-    let world = || World::<F>::new().near_neighbour();
+    let world = || World::<F>::new();
     let (client, front, vip) = ((F::client(), 5000), (F::node(), NODE_PORT), (F::service(1), 80));
     let (b, near, far) = ((F::pod_b(), 8080), (F::near_pod(), 8080), (F::far_pod(), 8080));
     let port = |to: F::Addr, way| world().service(Front::tcp(front.0, front.1), &[(to, 8080, way)]);

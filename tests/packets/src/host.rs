@@ -7,7 +7,7 @@ use skep_packet::{forward_ethernet, host::HostPacket, parse, reject, tell_mtu};
 
 use crate::{
     case::Fate,
-    world::{InConfig, TICK, World},
+    world::{InConfig, NEAR_PEER, NEIGHBOUR, TICK, World},
 };
 
 /// The engine of one node.
@@ -51,19 +51,13 @@ impl<F: InConfig> HostNode<F> {
         let fate = match verdict.action() {
             Action::Pass => Fate::Pass,
             Action::Drop => Fate::Drop,
-            // Here no neighbour is known but by `peers`: the hook behind XDP sends what XDP cannot.
+            // The only neighbour is the near node: the hook behind XDP sends what XDP cannot.
             Action::Out if program == Program::Xdp => Fate::Pass,
-            Action::ToPeer if program == Program::Xdp => {
-                let peer = self.0.peers[verdict.argument() as usize];
-                forward_ethernet(&mut packet, peer.mac).expect("a frame has an Ethernet header");
-                Fate::Redirect
-            }
-            Action::ToTunnel if program == Program::Xdp => {
-                let peer = self.0.peers[verdict.argument() as usize];
-                if peer.mac == [0; 6] {
+            Action::ToPeer | Action::ToTunnel if program == Program::Xdp => {
+                if verdict.argument() != NEAR_PEER {
                     return (Fate::Pass, packet.0);
                 }
-                forward_ethernet(&mut packet, peer.mac).expect("a frame has an Ethernet header");
+                forward_ethernet(&mut packet, NEIGHBOUR).expect("a frame has an Ethernet header");
                 Fate::Redirect
             }
             Action::ToPod | Action::ToPeer | Action::ToTunnel | Action::Out => Fate::Redirect,

@@ -13,12 +13,13 @@ use nix::{
     sched::{CloneFlags, unshare},
     unistd::geteuid,
 };
-use skep_abi::{RANGE_ALLOWED, V4, V6};
-use skep_bpf::{Datapath, FamilyTables, Kind, Program, Sizes, TestRun};
+use skep_abi::{Family as _, NextHop, RANGE_ALLOWED, V4, V6, next_hop_index};
+use skep_bpf::{Clock, Datapath, FamilyTables, Kind, Program, Sizes, TestRun};
 
 use crate::{
     case::Fate,
-    world::{DEVICES, InConfig, NEIGHBOUR, UPLINK, World},
+    frame::RECEIVER,
+    world::{DEVICES, InConfig, LOOPBACK, NEAR_PEER, NEIGHBOUR, Plan as _, UPLINK, World},
 };
 
 /// How the note begins with which XDP hands a packet over to the next hook, in front of the packet.
@@ -107,6 +108,7 @@ impl KernelNode {
         for ifindex in DEVICES {
             make_device(ifindex)?;
         }
+        make_neighbour()?;
         let pin_dir = bpffs.0.path().join("node");
         let datapath = Datapath::open_or_load(&pin_dir, sizes)?;
         let mut runs = HashMap::new();
@@ -160,23 +162,27 @@ impl KernelNode {
         Ok(())
     }
 
-    /// Gives the node's device a way to the world and a neighbour there, which XDP programs ask for.
+    /// Gives the node's device a way to the world, too.
     pub fn reach_world(&self) -> Result<()> {
         let device = format!("dev{UPLINK}");
-        let peer = format!("peer{UPLINK}");
-        let neighbour = NEIGHBOUR.map(|byte| format!("{byte:02x}")).join(":");
-        for device in ["lo", &device, &peer] {
-            ip(&["link", "set", device, "up"])?;
+        for near in near_nodes() {
+            ip(&["route", "replace", "default", "via", &near, "dev", &device, "onlink"])?;
         }
-        for gateway in ["192.0.2.1", "2001:db8::1"] {
-            let permanent = ["lladdr", &neighbour, "dev", &device, "nud", "permanent"];
-            ip(&[&["neigh", "replace", gateway][..], &permanent].concat())?;
-            ip(&["route", "replace", "default", "via", gateway, "dev", &device, "onlink"])?;
-        }
-        for key in ["ipv4/conf/all/forwarding", "ipv6/conf/all/forwarding"] {
-            std::fs::write(Path::new("/proc/sys/net").join(key), "1")
-                .with_context(|| format!("cannot set {key}"))?;
-        }
+        Ok(())
+    }
+
+    /// Writes what XDP programs learn of the way to the near node when the device that it is reached by
+    /// is the one that packets come in by, as on a node with one device.
+    pub fn near_by_same_device(&self) -> Result<()> {
+        let half = |mac: [u8; 6]| [0, 2, 4].map(|at| u16::from_ne_bytes([mac[at], mac[at + 1]]));
+        let hop = NextHop {
+            ifindex: LOOPBACK,
+            asked_ticks: Clock::new()?.ticks()?,
+            macs: [half(NEIGHBOUR), half(RECEIVER)],
+        };
+        let table = &self.datapath.tables().next_hops;
+        table.insert(&next_hop_index::<V4>(NEAR_PEER), &hop)?;
+        table.insert(&next_hop_index::<V6>(NEAR_PEER), &hop)?;
         Ok(())
     }
 
@@ -221,6 +227,34 @@ fn make_device(ifindex: u32) -> Result<()> {
     let (device, peer) = (format!("dev{ifindex}"), format!("peer{ifindex}"));
     let index = ifindex.to_string();
     ip(&["link", "add", &device, "index", &index, "type", "veth", "peer", "name", &peer])
+}
+
+/// Lets the kernel know where the near node is: XDP programs ask it.
+fn make_neighbour() -> Result<()> {
+    let (device, peer) = (format!("dev{UPLINK}"), format!("peer{UPLINK}"));
+    ip(&["link", "set", &device, "address", &mac(RECEIVER)])?;
+    for device in ["lo", &device, &peer] {
+        ip(&["link", "set", device, "up"])?;
+    }
+    for near in near_nodes() {
+        ip(&["route", "replace", &near, "dev", &device])?;
+        let permanent = ["lladdr", &mac(NEIGHBOUR), "dev", &device, "nud", "permanent"];
+        ip(&[&["neigh", "replace", &near][..], &permanent].concat())?;
+    }
+    for key in ["ipv4/conf/all/forwarding", "ipv6/conf/all/forwarding"] {
+        std::fs::write(Path::new("/proc/sys/net").join(key), "1")
+            .with_context(|| format!("cannot set {key}"))?;
+    }
+    Ok(())
+}
+
+/// The near node's address in each family.
+fn near_nodes() -> [String; 2] {
+    [V4::addr_to_ip(V4::near_node()), V6::addr_to_ip(V6::near_node())].map(|ip| ip.to_string())
+}
+
+fn mac(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 fn ip(words: &[&str]) -> Result<()> {

@@ -21,6 +21,8 @@ pub const OVERLAY: u32 = 13;
 pub const LOOPBACK: u32 = 1;
 /// Hardware address of the near node.
 pub const NEIGHBOUR: [u8; 6] = [2, 0, 0, 0, 0, 3];
+/// Index of the near node in `peers`.
+pub const NEAR_PEER: u32 = 1;
 /// All devices.
 pub const DEVICES: [u32; 4] = [UPLINK, POD_A, POD_B, OVERLAY];
 
@@ -290,16 +292,6 @@ impl<F: InConfig> World<F> {
     pub fn backend_state(mut self, state: u8) -> Self {
         if let Some(backend) = self.backends.last_mut() {
             backend.state = state;
-        }
-        self
-    }
-
-    /// Tells the near node's hardware address, and that it is on the device that test runs of XDP
-    /// programs get their packets from.
-    #[must_use]
-    pub fn near_neighbour(mut self) -> Self {
-        if let Some(near) = self.peers.first_mut() {
-            (near.mac, near.ifindex) = (NEIGHBOUR, LOOPBACK);
         }
         self
     }

@@ -87,6 +87,7 @@ fn expected() -> Vec<(&'static str, usize, usize)> {
         ("ranges6", size_of::<abi::RangeKey<V6>>(), size_of::<u32>()),
         ("slots", index, size_of::<abi::SlotBlock>()),
         ("peers", index, size_of::<abi::Peer>()),
+        ("next_hops", index, size_of::<abi::NextHop>()),
         ("config", index, size_of::<abi::Config>()),
         ("counters", index, size_of::<abi::Counter>()),
         ("listeners", index, size_of::<abi::Listeners>()),

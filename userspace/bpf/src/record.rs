@@ -40,7 +40,7 @@ macro_rules! records {
 
 records!(
     u32, u64,
-    abi::Service, abi::SlotBlock, abi::AffinityValue, abi::Endpoint, abi::Node, abi::Peer,
+    abi::Service, abi::SlotBlock, abi::AffinityValue, abi::Endpoint, abi::Node, abi::Peer, abi::NextHop,
     abi::Config, abi::Counter, abi::Event, abi::Listeners, abi::Trace;
     ServiceKey, AffinityKey, Backend, EndpointKey, NodeKey, FlowKey, Flow, SocketKey, SocketPeer,
     RangeKey

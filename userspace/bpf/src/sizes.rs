@@ -76,6 +76,7 @@ impl Sizes {
             "sources" => self.sources,
             "endpoints" => self.endpoints,
             "nodes" | "peers" => self.nodes,
+            "next_hops" => self.nodes * 2,
             "sockets" => self.sockets,
             "ranges" => self.ranges,
             "events" => self.event_bytes,

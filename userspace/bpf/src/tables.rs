@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use skep_abi::{
     AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Family, Flow, FlowKey,
-    Node, NodeKey, Peer, RangeKey, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
+    NextHop, Node, NodeKey, Peer, RangeKey, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
 };
 
 use crate::{
@@ -111,6 +111,8 @@ pub struct Tables {
     pub slots: Slots,
     /// Other nodes; the index is [`Node::peer`], 0 is never used.
     pub peers: Table<u32, Peer>,
+    /// How packets leave for the peers, as programs found out.
+    pub next_hops: Table<u32, NextHop>,
     /// Packets and bytes by hook and reason.
     pub counters: Counters,
     config: Table<u32, Config>,
@@ -130,6 +132,7 @@ impl Tables {
             v6: FamilyTables::open(&maps, &NAMES6)?,
             slots: Slots::open(&maps)?,
             peers: Table::open(&maps, "peers")?,
+            next_hops: Table::open(&maps, "next_hops")?,
             counters: Counters::open(&maps)?,
             config: Table::open(&maps, "config")?,
             maps_dir: maps,

@@ -6,7 +6,6 @@ use serde::Serialize;
 use skep_abi::{Family, NO_PEER, Peer, peer_mode};
 use skep_bpf::{FamilyTables, Tables};
 
-use crate::endpoints::mac;
 use crate::output::Row;
 
 /// A prefix and the way to it.
@@ -19,12 +18,11 @@ pub(crate) struct Prefix {
     way: &'static str,
     peer: u32,
     ifindex: u32,
-    mac: String,
 }
 
 impl Row for Prefix {
     const COLUMNS: &'static [&'static str] = &["PREFIX", "KIND", "NODE", "WAY"];
-    const WIDE_COLUMNS: &'static [&'static str] = &["PEER", "DEVICE", "MAC"];
+    const WIDE_COLUMNS: &'static [&'static str] = &["PEER", "DEVICE"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -34,7 +32,6 @@ impl Row for Prefix {
             self.way.into(),
             self.peer.to_string(),
             if self.ifindex == 0 { "-".into() } else { self.ifindex.to_string() },
-            self.mac.clone(),
         ]
     }
 }
@@ -67,7 +64,6 @@ fn of<F: Family>(
             },
             peer: node.peer,
             ifindex: peer.ifindex,
-            mac: mac(peer.mac),
         }
     };
     Ok(tables.nodes.entries()?.into_iter().map(prefix).collect())

@@ -15,7 +15,7 @@ use crate::{
 /// Port of all backends but those that share an address.
 const PORT: u16 = 8080;
 /// Backends of a Service that are on the near node: enough for translated sources of all flows.
-const BACKENDS: u16 = 8;
+const BACKENDS: u16 = 64;
 /// In by the node's device, in its driver.
 const XDP: (Program, u32) = (Program::Xdp, LOOPBACK);
 /// In by the node's device.
@@ -139,7 +139,7 @@ impl<F: InTables> Path<F> {
 /// All paths of a family. Encapsulation at TCX is not among them: the kernel marks a packet that it was
 /// done to, refuses to do it twice, and lets no program take the mark away.
 pub(super) fn all<F: InTables>() -> Vec<Path<F>> {
-    let mut world = World::<F>::new().near_neighbour();
+    let mut world = World::<F>::new();
     world.config.snat_ports = PortRange { min: 1024, max: NODE_PORT - 100 };
     let (vip, external) = ((F::service(1), 80), (F::external(), 443));
     let near: Vec<_> = (0..BACKENDS).map(|n| (F::near_pod(), PORT + n, via::PEER)).collect();

@@ -33,7 +33,7 @@ pub(super) fn all<F: InConfig>() -> Vec<Case<F>> {
 
 /// The node whose address the client uses.
 fn choosing<F: InConfig>() -> Vec<Case<F>> {
-    let world = || World::<F>::new().near_neighbour();
+    let world = || World::<F>::new();
     let (client, front) = ((F::client(), 5000), (F::external(), 443));
     let (b, a) = ((F::pod_b(), PORT), (F::pod_a(), 4000));
     let service = |to, way| world().service(external(), &[(to, PORT, way)]);
@@ -173,7 +173,7 @@ fn sizes<F: InConfig>() -> Vec<Case<F>> {
     let header = if F::VERSION == 4 { 20 } else { 40 };
     let syn = Frame::<F>::tcp(client, front, flags::SYN);
     let world = |mtu: u16| {
-        let mut world = World::<F>::new().near_neighbour();
+        let mut world = World::<F>::new();
         world.config.uplink_mtu = u32::from(mtu);
         world.service(external(), &[(F::near_pod(), PORT, via::PEER)])
     };
