@@ -29,17 +29,26 @@ pub struct AttachmentId {
 }
 
 /// A port of the node that leads to a port of the pod, in the words of the runtimes' convention.
+/// containerd writes their first letters large: readers in Go take either.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
     /// The node's port.
+    #[serde(alias = "HostPort")]
     pub host_port: u16,
     /// The pod's port.
+    #[serde(alias = "ContainerPort")]
     pub container_port: u16,
     /// `tcp`, `udp` or `sctp`, in any case.
+    #[serde(alias = "Protocol")]
     pub protocol: String,
     /// The one address of the node that it is for; all when empty or unspecified.
-    #[serde(default, rename = "hostIP", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        rename = "hostIP",
+        alias = "HostIP",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub host_ip: String,
 }
 

@@ -317,6 +317,25 @@ mod tests {
     }
 
     #[test]
+    fn host_ports_are_read_as_the_convention_and_as_containerd_write_them() {
+        let wanted = PortMapping {
+            host_port: 8080,
+            container_port: 80,
+            protocol: "tcp".into(),
+            host_ip: "10.0.0.1".into(),
+        };
+        let convention = serde_json::json!({"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": "10.0.0.1"});
+        let containerd = serde_json::json!({"HostPort": 8080, "ContainerPort": 80, "Protocol": "tcp", "HostIP": "10.0.0.1"});
+        for mapping in [convention, containerd] {
+            let mut conf = conf();
+            conf["runtimeConfig"] = serde_json::json!({"portMappings": [mapping]});
+            let request = Request::parse(environment(ADD), conf.to_string().as_bytes());
+            let told = request.expect("a request").conf.runtime_config.port_mappings;
+            assert_eq!(told, std::slice::from_ref(&wanted));
+        }
+    }
+
+    #[test]
     fn bad_calls_are_told_what_is_wrong() {
         let without = |name: &str| {
             let name = name.to_owned();
