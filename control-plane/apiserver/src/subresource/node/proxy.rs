@@ -11,6 +11,7 @@ use crate::call::Call;
 use crate::objects::{Objects, store_error, text};
 
 /// `[SCHEME:]NAME[:PORT]`, the way names are written in proxy paths.
+#[derive(Debug)]
 struct Target<'a> {
     tls: bool,
     name: &'a str,
@@ -38,11 +39,18 @@ pub(super) async fn node(call: &Call) -> Result<Destination, Status> {
     let target = Target::parse(call.name())?;
     let node = call.objects()?.find("", target.name).await?.object;
     let mut destination = kubelet::of_node(&node, path(call))?;
-    if !target.port.is_empty() {
-        destination.port = number(target.port)?;
-        destination.tls = target.tls;
-    }
+    redirect(&mut destination, &target)?;
     Ok(destination)
+}
+
+/// To the port that is named; a kubelet's own speaks TLS whether the request says so or not.
+fn redirect(destination: &mut Destination, target: &Target<'_>) -> Result<(), Status> {
+    if !target.port.is_empty() {
+        let port = number(target.port)?;
+        destination.tls = target.tls || port == destination.port;
+        destination.port = port;
+    }
+    Ok(())
 }
 
 pub(super) async fn pod(call: &Call) -> Result<Destination, Status> {
@@ -127,6 +135,26 @@ fn path(call: &Call) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kubelets_own_port_is_asked_over_tls() {
+        for (name, expected) in [
+            ("n1", (10250, true)),
+            ("n1:10250", (10250, true)),
+            ("n1:8080", (8080, false)),
+            ("https:n1:8443", (8443, true)),
+        ] {
+            let mut kubelet = Destination {
+                host: "192.0.2.1".into(),
+                port: 10250,
+                tls: true,
+                path: "/pods".into(),
+            };
+            let target = Target::parse(name).expect("a target");
+            assert!(redirect(&mut kubelet, &target).is_ok());
+            assert_eq!((kubelet.port, kubelet.tls), expected, "{name}");
+        }
+    }
 
     #[test]
     fn scheme_and_port_are_optional() {
