@@ -94,6 +94,8 @@ pub struct Status {
     pub message: String,
     /// What it is about
     pub details: Option<Box<Details>>,
+    /// Where a list that cannot go on as it began may go on; empty where it may not
+    pub continue_token: String,
 }
 
 /// What a status is about.
@@ -116,7 +118,8 @@ pub struct Details {
 impl Status {
     /// A status of this reason, with its usual code.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { code: reason.code(), reason, message: message.into(), details: None }
+        let (code, message) = (reason.code(), message.into());
+        Self { code, reason, message, details: None, continue_token: String::new() }
     }
 
     fn about(mut self, resource: &GroupResource, name: &str) -> Self {
@@ -321,6 +324,9 @@ impl Status {
         }
         if let Some(details) = &self.details {
             tree["details"] = details.to_value();
+        }
+        if !self.continue_token.is_empty() {
+            tree["metadata"]["continue"] = self.continue_token.as_str().into();
         }
         tree
     }

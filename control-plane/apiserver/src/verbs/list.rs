@@ -19,28 +19,35 @@ use crate::http::accept::Form;
 use crate::objects::{Objects, store_error};
 use crate::request::options::RevisionMatch;
 
-/// Where a list goes on: after which key, at which revision. Upstream's token, so that either can
-/// continue the other's lists.
+/// Where a list goes on: after which key, at which revision (none: the newest). Upstream's token, so that
+/// either can continue the other's lists.
 struct Continue {
-    revision: Revision,
+    revision: Option<Revision>,
     start: String,
 }
+
+/// In a token, the newest revision there is when it is used.
+const NEWEST: i64 = -1;
 
 impl Continue {
     fn parse(token: &str) -> Result<Self, Status> {
         let invalid = || Status::bad_request("continue key is not valid");
         let decoded = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
         let fields: Value = serde_json::from_slice(&decoded).map_err(|_| invalid())?;
-        let revision = fields["rv"].as_u64().ok_or_else(invalid)?;
+        let revision = match fields["rv"].as_i64().ok_or_else(invalid)? {
+            NEWEST => None,
+            revision => Some(Revision(u64::try_from(revision).map_err(|_| invalid())?)),
+        };
         let start = fields["start"].as_str().ok_or_else(invalid)?;
         if fields["v"] != "meta.k8s.io/v1" || start.split('/').any(|part| part == "..") {
             return Err(invalid());
         }
-        Ok(Self { revision: Revision(revision), start: start.to_owned() })
+        Ok(Self { revision, start: start.to_owned() })
     }
 
     fn token(&self) -> String {
-        let fields = json!({"v": "meta.k8s.io/v1", "rv": self.revision.0, "start": self.start});
+        let revision = self.revision.map_or(json!(NEWEST), |revision| json!(revision.0));
+        let fields = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": self.start});
         URL_SAFE_NO_PAD.encode(fields.to_string())
     }
 }
@@ -129,15 +136,16 @@ pub(crate) async fn page<T>(call: &Call, shape: impl Fn(Object) -> T) -> Result<
     range.revision = match &token {
         Some(token) => {
             range.start = format!("{}{}", objects.prefix(""), token.start).into();
-            Some(token.revision)
+            token.revision
         }
         None => wanted_revision(&objects, RevisionMatch::read(&call.query)?).await?,
     };
     range.limit = (limit > 0 && selection.is_everything()).then_some(limit);
     let found = objects.store.range(range).await.map_err(|error| match error {
-        skep_store::Error::Compacted { .. } if token.is_some() => Status::expired(
-            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
-        ),
+        skep_store::Error::Compacted { .. } => match token {
+            Some(token) => token_expired(token),
+            None => store_error(error),
+        },
         error => store_error(error),
     })?;
     let (mut items, mut last, mut seen) = (Vec::new(), None, 0);
@@ -158,12 +166,25 @@ pub(crate) async fn page<T>(call: &Call, shape: impl Fn(Object) -> T) -> Result<
         && let Some(last) = last
     {
         let start = format!("{}\0", objects.relative(last));
-        meta.continue_token = Continue { revision: found.revision, start }.token();
+        meta.continue_token = Continue { revision: Some(found.revision), start }.token();
         // Upstream counts only where no selector makes the number a guess.
         meta.remaining =
             selection.is_everything().then(|| i64::try_from(remaining).unwrap_or(i64::MAX));
     }
     Ok(Page { items, meta })
+}
+
+/// A list's revision was compacted away: its rest can only be had as it is now.
+fn token_expired(token: Continue) -> Status {
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new \
+         list without the continue parameter, or use the continue token in this response to retrieve the \
+         remainder of the results. Continuing with the provided token results in an inconsistent list - \
+         objects that were created, modified, or deleted between the time the first chunk was returned and \
+         now may show up in the list.",
+    );
+    status.continue_token = Continue { revision: None, ..token }.token();
+    status
 }
 
 /// The revision to read at; the newest when absent.
@@ -180,6 +201,34 @@ async fn wanted_revision(
                 return Err(Status::too_large_resource_version(version, current.0, 1));
             }
             Ok(None)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_whose_moment_is_gone_may_go_on_from_the_same_key_now() {
+        let token = Continue { revision: Some(Revision(7)), start: "default/a\0".to_owned() };
+        let expired = token_expired(Continue::parse(&token.token()).unwrap());
+        assert_eq!((expired.code, expired.reason.name()), (410, "Expired"));
+        let told = expired.to_value();
+        let fresh = Continue::parse(told["metadata"]["continue"].as_str().unwrap()).unwrap();
+        assert_eq!((fresh.revision, fresh.start), (None, token.start));
+    }
+
+    #[test]
+    fn tokens_of_other_making_are_refused() {
+        for fields in [
+            json!({"v": "meta.k8s.io/v1", "rv": -2, "start": "a"}),
+            json!({"v": "meta.k8s.io/v1", "rv": "1", "start": "a"}),
+            json!({"v": "v1", "rv": 1, "start": "a"}),
+            json!({"v": "meta.k8s.io/v1", "rv": 1, "start": "../a"}),
+        ] {
+            let token = URL_SAFE_NO_PAD.encode(fields.to_string());
+            assert!(Continue::parse(&token).is_err(), "{fields}");
         }
     }
 }
