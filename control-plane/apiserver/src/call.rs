@@ -19,6 +19,7 @@ use crate::http::body::{self, Body, ReadError};
 use crate::objects::Objects;
 use crate::request::options::WriteOptions;
 use crate::request::{Info, Query, ResourcePath};
+use crate::reviews;
 
 /// The longest body that is read, as upstream has it.
 const MAX_BODY_BYTES: usize = 3 << 20;
@@ -48,7 +49,8 @@ impl Call {
         mut parts: http::request::Parts,
         body: Body,
     ) -> Result<Self, Status> {
-        let accept = Accept::negotiate(&parts.headers).ok_or_else(|| {
+        let tables = reviews::has_table(resource);
+        let accept = Accept::negotiate(&parts.headers, tables).ok_or_else(|| {
             Status::not_acceptable(&[
                 "application/json",
                 "application/yaml",

@@ -23,6 +23,11 @@ pub(crate) fn is_review(resource: &ApiResource) -> bool {
     matches!(resource.group.as_ref(), "authentication.k8s.io" | "authorization.k8s.io")
 }
 
+/// Whether a table of such objects can be printed: of the questions, only who one is oneself.
+pub(crate) fn has_table(resource: &ApiResource) -> bool {
+    !is_review(resource) || resource.plural == "selfsubjectreviews"
+}
+
 pub(crate) async fn answer(call: &Call) -> Answer {
     if call.path.verb != Verb::Create || !call.name().is_empty() {
         return Err(not_allowed(call.resource, call.path.verb));

@@ -149,7 +149,8 @@ impl ApiServer {
     pub async fn call(&self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let info = Info::read(&parts.method, parts.uri.path(), parts.uri.query());
-        let media = Accept::negotiate(&parts.headers).map_or(Media::Json, |accept| accept.media);
+        let media =
+            Accept::negotiate(&parts.headers, true).map_or(Media::Json, |accept| accept.media);
         let timer = self.inner.metrics.request_began(&info);
         let deadline = (!info.is_long_running()).then_some(REQUEST_TIMEOUT);
         // Boxed and named: connections then need not carry the types of every handler.

@@ -27,13 +27,15 @@ impl Accept {
     pub(crate) const JSON: Self = Self { media: Media::Json, form: Form::Object };
 
     /// The first entry of the `Accept` header that can be served; `None` when there is no such entry.
-    pub(crate) fn negotiate(headers: &HeaderMap) -> Option<Self> {
+    /// `tables`: whether there is a table of what is asked for.
+    pub(crate) fn negotiate(headers: &HeaderMap, tables: bool) -> Option<Self> {
         let Some(accept) = headers.get(ACCEPT) else { return Some(Self::JSON) };
         let accept = accept.to_str().unwrap_or_default();
         if accept.trim().is_empty() {
             return Some(Self::JSON);
         }
-        accept.split(',').find_map(Self::entry)
+        let mut entries = accept.split(',').filter_map(Self::entry);
+        entries.find(|entry| tables || entry.form != Form::Table)
     }
 
     fn entry(entry: &str) -> Option<Self> {
@@ -94,7 +96,19 @@ mod tests {
         for (accept, expected) in cases {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, accept.parse().unwrap());
-            assert_eq!(Accept::negotiate(&headers), expected, "{accept:?}");
+            assert_eq!(Accept::negotiate(&headers, true), expected, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_table_the_next_entry_is_served() {
+        for (accept, expected) in [
+            ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Some(Accept::JSON)),
+            ("application/json;as=Table;v=v1;g=meta.k8s.io", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            assert_eq!(Accept::negotiate(&headers, false), expected, "{accept:?}");
         }
     }
 }
