@@ -39,7 +39,7 @@ async fn serve(flags: Flags) -> Result<()> {
         node_name: flags.hostname_override.clone(),
         node_ip: flags.node_ip,
     };
-    let proxy = skep_proxy::Config::new(flags.proxy, flags.hostname_override, run_dir)?;
+    let proxy = skep_proxy::Config::new(&flags.proxy, flags.hostname_override, run_dir)?;
     let network = skep_network::Config::new(flags.network, identity)?;
     let file = Kubeconfig::read_from(&flags.kubeconfig)?;
     let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;

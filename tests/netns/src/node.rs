@@ -113,6 +113,7 @@ impl Node {
             xdp: Xdp::Auto,
             masquerade: true,
             overlay_port: (self.routing != Routing::Direct).then_some(8472),
+            foreign: false,
         };
         let other = RemoteNode {
             name: peer.name.clone(),

@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 use skep_bpf::Tables;
 use skep_proxy::desired::Desired;
 use skep_proxy::host_ports;
 use skep_proxy::local_node::LocalNode;
-use skep_proxy::names::Names;
+use skep_proxy::names::NamesLog;
+use skep_proxy::objects;
 use skep_proxy::plan::Planner;
 use skep_proxy::rows;
+use skep_proxy::ways::Ways;
 
 use crate::node::{Node, Pod};
 
@@ -31,8 +31,8 @@ impl<'a> Services<'a> {
         let snapshot = rows::snapshot(&tables).expect("the tables can be read");
         let local = LocalNode {
             name: node.name.as_str().into(),
-            zone: None,
             addresses: vec![node.address],
+            ..LocalNode::default()
         };
         Self {
             on: node,
@@ -46,8 +46,7 @@ impl<'a> Services<'a> {
     /// Adds or replaces a Service with one port, called `http`.
     pub fn service(&mut self, name: &str, spec: &Value) -> &mut Self {
         let object = json!({ "metadata": { "namespace": "test", "name": name }, "spec": spec });
-        let object: Service = serde_json::from_value(object).expect("a Service");
-        self.desired.set_service(&object);
+        self.desired.set_service(&objects::from_json("v1", "Service", &object));
         self
     }
 
@@ -89,7 +88,7 @@ impl<'a> Services<'a> {
             "endpoints": endpoints,
             "ports": [{ "name": "http", "port": port, "protocol": protocol }],
         });
-        let object: EndpointSlice = serde_json::from_value(object).expect("an EndpointSlice");
+        let object = objects::from_json("discovery.k8s.io/v1", "EndpointSlice", &object);
         self.desired.set_slice(&object);
         self
     }
@@ -105,21 +104,23 @@ impl<'a> Services<'a> {
 
     /// Leaves names of Services and of these pods for the tools, as the agent does.
     pub fn name(&self, pods: &[&Pod]) {
-        let services = self.planner.ids().map(|(id, key)| (id, key.to_string())).collect();
-        let pods = pods.iter().map(|pod| (pod.address, format!("test/{}", pod.name()))).collect();
-        let names = Names { services, pods };
-        names.write(&self.on.state_dir).expect("the node's folder is writable");
+        let services = self.planner.ids().map(|(id, key)| (id, key.to_string()));
+        let pods: Vec<_> =
+            pods.iter().map(|pod| (pod.address, format!("test/{}", pod.name()))).collect();
+        let pods = pods.iter().map(|(address, name)| (*address, name.as_str()));
+        let mut names = NamesLog::new(&self.on.state_dir);
+        names.begin(services, pods).expect("the node's folder is writable");
     }
 
     /// Writes the differences; returns how many rows of `services` were written or removed.
     pub fn sync(&mut self) -> usize {
         let now = Instant::now();
-        for (name, ports) in self.desired.take_changed() {
+        for (name, ports) in self.desired.take_changed(usize::MAX) {
             self.planner.set_service(&name, ports, now);
         }
         self.planner.settle(now);
         let plan = self.planner.take_plan(now);
-        rows::apply(&self.tables, &plan).expect("the tables can be written");
+        rows::apply(&self.tables, &plan, &Ways::default()).expect("the tables can be written");
         let host = self.planner.serves_on(&self.node.addresses);
         rows::set_host_backends(&self.tables, host).expect("the tables can be written");
         rows::cut_datagrams(&self.tables, &plan.gone).expect("the tables can be written");

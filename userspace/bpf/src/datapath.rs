@@ -42,6 +42,16 @@ impl Datapath {
     ///
     /// `pin_dir` is made if it does not exist; its parent must be on a BPF file system.
     pub fn open_or_load(pin_dir: &Path, sizes: &Sizes) -> Result<Self> {
+        Self::open_or_load_some(pin_dir, sizes, |_| true)
+    }
+
+    /// As [`Datapath::open_or_load`], but of the programs only those that are `wanted` or attached: the
+    /// kernel's verifier takes most of the time that loading takes.
+    pub fn open_or_load_some(
+        pin_dir: &Path,
+        sizes: &Sizes,
+        wanted: impl Fn(Program) -> bool,
+    ) -> Result<Self> {
         prepare(pin_dir)?;
         let maps = object::maps()?;
         object::check(&maps)?;
@@ -49,10 +59,12 @@ impl Datapath {
         // Measuring the clock is waiting, and so costs nothing beside the rest.
         let ticks_per_s = thread::spawn(clock::ticks_per_s);
         let mut ebpf = load(&maps, pin_dir, sizes)?;
-        load_programs(&mut ebpf, pin_dir)?;
+        let links = Links::open(pin_dir);
+        let attached = links.programs()?;
+        let wanted = |program| wanted(program) || attached.contains(&program);
+        load_programs(&mut ebpf, pin_dir, wanted)?;
         let tables = Tables::open(pin_dir)?;
         fill_config(&tables, ticks_per_s)?;
-        let links = Links::open(pin_dir);
         links.upgrade()?;
         Ok(Self { tables, links })
     }
@@ -133,7 +145,7 @@ fn load(maps: &[MapLayout], pin_dir: &Path, sizes: &Sizes) -> Result<Ebpf> {
 
 /// Hands the programs to the kernel and pins them, as many at a time as there are processors: the kernel
 /// takes its time to verify each.
-fn load_programs(ebpf: &mut Ebpf, pin_dir: &Path) -> Result<()> {
+fn load_programs(ebpf: &mut Ebpf, pin_dir: &Path, wanted: impl Fn(Program) -> bool) -> Result<()> {
     let known = |(name, loaded)| {
         let program = Program::ALL.into_iter().find(|program| program.name() == name);
         program.map(|program| (program, loaded))
@@ -144,6 +156,7 @@ fn load_programs(ebpf: &mut Ebpf, pin_dir: &Path) -> Result<()> {
             return Err(Error::Abi(format!("program {} is not in the object", program.name())));
         }
     }
+    waiting.retain(|(program, _)| wanted(*program));
     // The large ones stand first in the list of programs, and are taken first.
     waiting.sort_by_key(|(program, _)| std::cmp::Reverse(*program));
     let waiting = Mutex::new(waiting);

@@ -2,6 +2,7 @@
 //! process that made it, and is updated in place when the program is.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
@@ -30,6 +31,13 @@ pub struct Attachment {
     pub program: Program,
     /// The device; 0 for cgroups and when the device is gone.
     pub ifindex: u32,
+}
+
+impl Attachment {
+    /// Whether it sits on sockets, not on a device.
+    pub fn is_cgroup(&self) -> bool {
+        self.name == CGROUP
+    }
 }
 
 /// How XDP sits on a device.
@@ -134,6 +142,11 @@ impl Links {
         }
         all.sort_by(|left, right| (&left.name, left.program).cmp(&(&right.name, right.program)));
         Ok(all)
+    }
+
+    /// The programs that are attached anywhere.
+    pub(crate) fn programs(&self) -> Result<BTreeSet<Program>> {
+        Ok(self.pinned()?.into_iter().map(|(_, program)| program).collect())
     }
 
     /// Puts the pinned programs in the place of those in the links, and removes links whose device is

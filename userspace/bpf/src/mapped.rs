@@ -8,7 +8,7 @@ use std::{
     path::Path,
     ptr::{self, NonNull},
     sync::{
-        OnceLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -21,9 +21,11 @@ use crate::{
     record::Record,
 };
 
-/// Bytes that are mapped at a time. The kernel makes a whole mapping resident at once, so an array of
-/// which little is used must not be mapped whole.
+/// Bytes that are mapped at a time. The kernel makes a whole mapping resident at once, and counts it to
+/// this process as well.
 const WINDOW_BYTES: usize = 1 << 20;
+/// Windows that stay mapped: the ones used last.
+const WINDOWS: usize = 4;
 
 /// An array of `V` in memory that the programs read. Single words are never torn; a value of several
 /// words is not written at once, so order matters: see [`skep_abi::Backend`] and [`skep_abi::Service`].
@@ -31,8 +33,8 @@ const WINDOW_BYTES: usize = 1 << 20;
 pub struct Mapped<V> {
     name: &'static str,
     fd: OwnedFd,
-    /// Mapped when first touched.
-    windows: Box<[OnceLock<Window>]>,
+    /// The last used first, each with its number.
+    windows: Mutex<Vec<(usize, Arc<Window>)>>,
     bytes: usize,
     stride: usize,
     max_entries: u32,
@@ -97,8 +99,7 @@ impl<V: Record> Mapped<V> {
         let stride = size_of::<V>().next_multiple_of(8);
         assert!(WINDOW_BYTES.is_multiple_of(stride), "no element lies in two windows");
         let bytes = (stride * info.max_entries as usize).next_multiple_of(4096);
-        let windows = (0..bytes.div_ceil(WINDOW_BYTES)).map(|_| OnceLock::new()).collect();
-        let max_entries = info.max_entries;
+        let (windows, max_entries) = (Mutex::default(), info.max_entries);
         Ok(Self { name, fd, windows, bytes, stride, max_entries, types: PhantomData })
     }
 
@@ -112,36 +113,39 @@ impl<V: Record> Mapped<V> {
         self.max_entries
     }
 
-    /// The words of element `index`.
-    fn words(&self, index: u32) -> Result<&[AtomicU32]> {
+    /// The window with element `index`, and where the element begins in it.
+    fn place(&self, index: u32) -> Result<(Arc<Window>, usize)> {
         if index >= self.max_entries {
             let (entries, wanted) = (self.max_entries, u64::from(index));
             return Err(Error::OutOfRange { table: self.name, entries, wanted });
         }
         let offset = index as usize * self.stride;
-        let window = self.window(offset / WINDOW_BYTES)?;
-        Ok(window.words(offset % WINDOW_BYTES, size_of::<V>()))
+        Ok((self.window(offset / WINDOW_BYTES)?, offset % WINDOW_BYTES))
     }
 
     /// The window with this number.
-    fn window(&self, number: usize) -> Result<&Window> {
-        let place = &self.windows[number];
-        if let Some(window) = place.get() {
-            return Ok(window);
+    fn window(&self, number: usize) -> Result<Arc<Window>> {
+        // What a thread that died left is whole: windows are pushed and moved, never changed.
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = windows.iter().position(|(mapped, _)| *mapped == number) {
+            windows[..=at].rotate_right(1);
+            return Ok(windows[0].1.clone());
         }
         let offset = number * WINDOW_BYTES;
         let bytes = WINDOW_BYTES.min(self.bytes - offset);
         let window = Window::map(self.fd.as_fd(), offset, bytes)
             .map_err(|source| Error::Table { action: "map", table: self.name, source })?;
-        // Should another thread have been faster, its window stays and this one goes.
-        Ok(place.get_or_init(|| window))
+        windows.truncate(WINDOWS - 1);
+        windows.insert(0, (number, Arc::new(window)));
+        Ok(windows[0].1.clone())
     }
 
     /// Element `index`.
     pub fn get(&self, index: u32) -> Result<V> {
+        let (window, offset) = self.place(index)?;
         let mut value = V::zeroed();
         let to = ptr::from_mut(&mut value).cast::<u32>();
-        for (place, word) in self.words(index)?.iter().enumerate() {
+        for (place, word) in window.words(offset, size_of::<V>()).iter().enumerate() {
             // SAFETY: `place` is below the number of words in `V`, whose every bit pattern is valid.
             unsafe { to.add(place).write(word.load(Ordering::Relaxed)) };
         }
@@ -150,8 +154,9 @@ impl<V: Record> Mapped<V> {
 
     /// Writes element `index`, word by word.
     pub fn set(&self, index: u32, value: &V) -> Result<()> {
+        let (window, offset) = self.place(index)?;
         let from = ptr::from_ref(value).cast::<u32>();
-        for (place, word) in self.words(index)?.iter().enumerate() {
+        for (place, word) in window.words(offset, size_of::<V>()).iter().enumerate() {
             // SAFETY: `place` is below the number of words in `V`, which has no padding.
             word.store(unsafe { from.add(place).read() }, Ordering::Release);
         }
@@ -183,24 +188,44 @@ impl Slots {
         Ok(())
     }
 
-    fn slot(&self, slot: u32) -> Result<&AtomicU32> {
-        let block = self.0.words(slot / SLOTS_PER_BLOCK)?;
-        Ok(&block[(slot % SLOTS_PER_BLOCK) as usize])
+    /// Calls `visit` with the words of a run, a window's part at a time, and where each part begins in
+    /// the run.
+    fn visit(
+        &self,
+        base: u32,
+        count: usize,
+        mut visit: impl FnMut(usize, &[AtomicU32]),
+    ) -> Result<()> {
+        self.check(base, count)?;
+        let mut done = 0;
+        while done < count {
+            // Blocks follow each other without a gap: the array is one of words.
+            let offset = (base as usize + done) * size_of::<u32>();
+            let start = offset % WINDOW_BYTES;
+            let part = (count - done).min((WINDOW_BYTES - start) / size_of::<u32>());
+            let window = self.0.window(offset / WINDOW_BYTES)?;
+            visit(done, window.words(start, part * size_of::<u32>()));
+            done += part;
+        }
+        Ok(())
     }
 
     /// Writes a run of backend ids from slot `base` on. Write a run only while no entry of `services`
     /// leads to it.
     pub fn write(&self, base: u32, backends: &[u32]) -> Result<()> {
-        self.check(base, backends.len())?;
-        for (slot, backend) in (base..).zip(backends) {
-            self.slot(slot)?.store(*backend, Ordering::Release);
-        }
-        Ok(())
+        self.visit(base, backends.len(), |start, words| {
+            for (word, backend) in words.iter().zip(&backends[start..]) {
+                word.store(*backend, Ordering::Release);
+            }
+        })
     }
 
     /// The backend ids of `count` slots from `base` on.
     pub fn read(&self, base: u32, count: u32) -> Result<Vec<u32>> {
-        self.check(base, count as usize)?;
-        (base..base + count).map(|slot| Ok(self.slot(slot)?.load(Ordering::Relaxed))).collect()
+        let mut backends = Vec::with_capacity(count as usize);
+        self.visit(base, count as usize, |_, words| {
+            backends.extend(words.iter().map(|word| word.load(Ordering::Relaxed)));
+        })?;
+        Ok(backends)
     }
 }

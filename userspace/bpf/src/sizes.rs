@@ -31,6 +31,8 @@ pub struct Sizes {
 
 /// Smallest and largest number of flow entries.
 const FLOWS: (u64, u64) = (1 << 16, 1 << 22);
+/// Smallest and largest number of backends.
+const BACKENDS: (u64, u64) = (1 << 16, 1 << 20);
 /// Smallest and largest number of slots.
 const SLOTS: (u64, u64) = (1 << 20, 1 << 26);
 
@@ -44,7 +46,7 @@ impl Sizes {
         Self {
             services: 1 << 17,
             slots: (bytes / 1024 * 3 / 4).clamp(SLOTS.0, SLOTS.1) as u32,
-            backends: 1 << 16,
+            backends: (bytes >> 17).clamp(BACKENDS.0, BACKENDS.1) as u32,
             flows,
             embryos,
             sources: embryos,

@@ -122,11 +122,13 @@ pub struct HostConfig {
     pub masquerade: bool,
     /// UDP port of the VXLAN device; `None`: no such device.
     pub overlay_port: Option<u16>,
+    /// The pod network is somebody else's: every device may lead to pods, the kernel's routes say which.
+    pub foreign: bool,
 }
 
 impl HostConfig {
-    /// Settings for a node whose pod network is somebody else's.
-    pub fn alone(flags: HostFlags, node_ip: Option<IpAddr>) -> anyhow::Result<Self> {
+    /// Settings for a node of skep's own pod network, but for what is between nodes.
+    fn new(flags: HostFlags, node_ip: Option<IpAddr>) -> anyhow::Result<Self> {
         one_per_family("--cluster-cidr", &flags.cluster_cidr)?;
         one_per_family("--service-cluster-ip-range", &flags.service_cluster_ip_range)?;
         Ok(Self {
@@ -139,6 +141,7 @@ impl HostConfig {
             xdp: flags.xdp,
             masquerade: false,
             overlay_port: None,
+            foreign: false,
         })
     }
 }
@@ -167,7 +170,7 @@ impl Config {
         let host = HostConfig {
             masquerade: flags.masquerade,
             overlay_port: (routing != Routing::Direct).then_some(flags.overlay_port),
-            ..HostConfig::alone(flags.host, identity.node_ip)?
+            ..HostConfig::new(flags.host, identity.node_ip)?
         };
         anyhow::ensure!(flags.overlay_port != 0, "--overlay-port: 0 is not a port");
         anyhow::ensure!(!identity.node_name.is_empty(), "the node has no name");

@@ -3,13 +3,13 @@
 //! Everything is repeatable: at a restart tables and attachments are found and kept.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use ipnet::IpNet;
 use skep_abi::{Endpoint, Family, FamilyConfig, PortRange, config_flags, endpoint_flags};
-use skep_bpf::{Datapath, Links, Sizes, XdpMode};
+use skep_bpf::{Datapath, Links, Program, Sizes, XdpMode};
 
 use crate::config::{HostConfig, Xdp};
 use crate::endpoints;
@@ -51,11 +51,11 @@ impl Host {
             Some(port) => Some(overlay(&netlink, port, &uplink.device).await?),
             None => None,
         };
-        let datapath = Datapath::open_or_load(&config.pin_dir, &Sizes::for_this_machine())
-            .context("cannot set up the datapath")?;
+        let cgroup = config.socket_cgroup.clone().or_else(cgroup2_root);
+        let datapath = load(&config, &uplink, cgroup.is_some())?;
         let host = Self { config, datapath: Arc::new(datapath), netlink, uplink, overlay };
         host.configure(&[])?;
-        host.attach()?;
+        host.attach(cgroup.as_deref()).await?;
         host.claim_addresses().await?;
         Ok(host)
     }
@@ -80,6 +80,11 @@ impl Host {
         self.overlay.as_ref()
     }
 
+    /// Replaces the ranges of Service addresses, from the next [`Host::configure`] on.
+    pub fn set_service_ranges(&mut self, ranges: Vec<IpNet>) {
+        self.config.service_ranges = ranges;
+    }
+
     /// Tells the programs about the node. Of an unknown own pod range they know nothing yet; one that
     /// was known before a restart stays known.
     pub fn configure(&self, pod_ranges: &[IpNet]) -> anyhow::Result<()> {
@@ -88,7 +93,8 @@ impl Host {
             family(&mut config.v6, self.uplink.v6, &self.config, pod_ranges);
             config.snat_ports = SNAT_PORTS;
             config.node_ports = NODE_PORTS;
-            config.uplink_ifindex = self.uplink.device.index;
+            // Somebody else's pod network: the kernel's routes say where packets go.
+            config.uplink_ifindex = if self.is_foreign() { 0 } else { self.uplink.device.index };
             config.uplink_mtu = self.uplink.device.mtu;
             config.overlay_ifindex = self.overlay.as_ref().map_or(0, |overlay| overlay.index);
             config.overlay_port = self.config.overlay_port.map_or(0, Into::into);
@@ -135,13 +141,46 @@ impl Host {
         Ok(addresses)
     }
 
-    fn attach(&self) -> anyhow::Result<()> {
+    /// Somebody else's pod network: attaches to devices that have come and forgets those that have gone.
+    /// Packets of pods come in by any of them.
+    pub async fn follow_devices(&self) -> anyhow::Result<()> {
         let links = self.datapath.links();
-        let cgroup = match &self.config.socket_cgroup {
-            Some(folder) => folder.clone(),
-            None => cgroup2_root().context("no cgroup2 tree is mounted: set --socket-cgroup")?,
-        };
-        links.attach_cgroup(&cgroup)?;
+        let devices = self.netlink.devices().await?;
+        let attached = links.list()?;
+        for device in devices.iter().filter(|device| takes_packets(device)) {
+            let is_attached = attached.iter().any(|link| link.ifindex == device.index);
+            if is_attached {
+                continue;
+            }
+            if let Err(error) = links.attach_node(&device.name, device.index) {
+                // It may have gone again.
+                tracing::warn!(device = device.name, %error, "cannot attach to a device");
+            }
+        }
+        for link in attached.iter().filter(|link| link.ifindex == 0 && !link.is_cgroup()) {
+            links.detach(&link.name)?;
+        }
+        Ok(())
+    }
+
+    fn is_foreign(&self) -> bool {
+        self.config.foreign
+    }
+
+    async fn attach(&self, cgroup: Option<&Path>) -> anyhow::Result<()> {
+        let links = self.datapath.links();
+        match cgroup {
+            Some(cgroup) => links.attach_cgroup(cgroup)?,
+            // Packets of pods are translated on their way; only the node's own have none.
+            None if self.is_foreign() => tracing::warn!(
+                "no cgroup2 tree is mounted: programs on the node itself do not reach Services; \
+                 set --socket-cgroup"
+            ),
+            None => anyhow::bail!("no cgroup2 tree is mounted: set --socket-cgroup"),
+        }
+        if self.is_foreign() {
+            self.follow_devices().await?;
+        }
         for device in &self.uplink.devices {
             sysctl::set(&format!("ipv4/conf/{}/rp_filter", device.name), "0")?;
             links.attach_node(&device.name, device.index)?;
@@ -152,6 +191,29 @@ impl Host {
         }
         Ok(())
     }
+}
+
+/// Loads the programs that such a node needs.
+fn load(config: &HostConfig, uplink: &Uplink, with_sockets: bool) -> anyhow::Result<Datapath> {
+    let with_xdp = match config.xdp {
+        Xdp::Auto => uplink.devices.iter().any(|device| !device.is_virtual),
+        Xdp::Native | Xdp::Generic => true,
+        Xdp::Off => false,
+    };
+    let wanted = |program: Program| match program {
+        Program::Xdp => with_xdp,
+        Program::PodIngress | Program::PodEgress => !config.foreign,
+        Program::OverlayIngress | Program::OverlayEgress => config.overlay_port.is_some(),
+        Program::NodeIngress | Program::NodeEgress => true,
+        _ => with_sockets,
+    };
+    Datapath::open_or_load_some(&config.pin_dir, &Sizes::for_this_machine(), wanted)
+        .context("cannot set up the datapath")
+}
+
+/// Whether packets that a device receives are the node's to look at.
+fn takes_packets(device: &Device) -> bool {
+    device.up && device.is_ethernet && !device.is_port
 }
 
 /// A driver may lack XDP, or refuse it for a setting of the device: then TCX does all of the work.
@@ -208,9 +270,11 @@ fn family<F: Family>(
         range.unwrap_or_default()
     };
     to.node = node.and_then(F::addr_from_ip).unwrap_or_default();
-    (to.cluster, to.cluster_mask) = prefix(&config.cluster_ranges);
+    // Pods of somebody else's network are not in the tables.
+    let cluster: &[IpNet] = if config.foreign { &[] } else { &config.cluster_ranges };
+    (to.cluster, to.cluster_mask) = prefix(cluster);
     (to.services, to.services_mask) = prefix(&config.service_ranges);
-    if !pod_ranges.is_empty() {
+    if config.foreign || !pod_ranges.is_empty() {
         (to.pods, to.pods_mask) = prefix(pod_ranges);
     }
 }

@@ -7,17 +7,21 @@ use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{
-    InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope,
 };
-use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan, RouteMessageBuilder};
+use rtnetlink::{
+    Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan, MulticastGroup,
+    RouteMessageBuilder,
+};
+use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
 
@@ -39,6 +43,10 @@ pub struct Device {
     pub up: bool,
     /// Whether it is made of software (veth, bridge, bond, ...), not a driver's device.
     pub is_virtual: bool,
+    /// Whether its packets have an Ethernet header.
+    pub is_ethernet: bool,
+    /// Whether what it receives is another device's (a port of a bridge or a bond).
+    pub is_port: bool,
 }
 
 /// An address of a device.
@@ -94,6 +102,31 @@ impl Netlink {
             rtnetlink::new_connection().map_err(Error::file("open", "a netlink socket"))?;
         tokio::spawn(connection);
         Ok(Self { handle })
+    }
+
+    /// Opens a connection that tells of changes of devices, addresses and routes: each message stands for
+    /// one or more.
+    pub fn changes() -> Result<mpsc::Receiver<()>> {
+        let groups = [
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
+        ];
+        let (connection, _, mut messages) = rtnetlink::new_multicast_connection(&groups)
+            .map_err(Error::file("open", "a netlink socket"))?;
+        tokio::spawn(connection);
+        let (changes, changed) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while messages.next().await.is_some() {
+                // One that waits already stands for this one too.
+                if let Err(mpsc::error::TrySendError::Closed(())) = changes.try_send(()) {
+                    break;
+                }
+            }
+        });
+        Ok(changed)
     }
 
     /// The device with this name, if it is there.
@@ -259,6 +292,13 @@ impl Netlink {
         Ok(None)
     }
 
+    /// Destinations and devices of all routes in the main table, in the kernel's order.
+    pub async fn all_routes(&self) -> Result<Vec<(IpNet, u32)>> {
+        let messages = self.dump_routes().await?;
+        let routes = messages.iter().filter_map(parse_route);
+        Ok(routes.map(|route| (route.destination, route.device)).collect())
+    }
+
     /// Tells the kernel for good where a neighbour is, so that it never asks.
     pub async fn set_neighbour(&self, device: u32, address: IpAddr, mac: Mac) -> Result<()> {
         let request = self.handle.neighbours().add(device, address);
@@ -296,6 +336,8 @@ fn device(message: &LinkMessage) -> Device {
         mtu: 0,
         up: message.header.flags.contains(LinkFlags::Up),
         is_virtual: false,
+        is_ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+        is_port: false,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -304,6 +346,7 @@ fn device(message: &LinkMessage) -> Device {
             LinkAttribute::Address(bytes) => {
                 device.mac = bytes.as_slice().try_into().unwrap_or_default();
             }
+            LinkAttribute::Controller(index) => device.is_port = *index != 0,
             LinkAttribute::LinkInfo(infos) => {
                 device.is_virtual = infos.iter().any(|info| matches!(info, LinkInfo::Kind(_)));
             }

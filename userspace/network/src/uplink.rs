@@ -107,6 +107,8 @@ mod tests {
             mtu: 1500,
             up: true,
             is_virtual: false,
+            is_ethernet: true,
+            is_port: false,
         };
         let address = |device, text: &str| Address { device, address: text.parse().expect("net") };
         Inventory {

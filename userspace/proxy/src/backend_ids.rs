@@ -23,6 +23,8 @@ pub struct BackendRow {
     pub address: SocketAddr,
     /// A number of [`backend_state`].
     pub state: u8,
+    /// Whether datagrams may be on their way to it.
+    pub datagrams: bool,
 }
 
 #[derive(Debug)]
@@ -32,6 +34,7 @@ struct Entry {
     terminating: u32,
     /// What the table says.
     written: u8,
+    datagrams: bool,
 }
 
 impl Entry {
@@ -49,6 +52,8 @@ impl Entry {
 pub struct BackendIds {
     entries: BTreeMap<SocketAddr, Entry>,
     touched: BTreeSet<SocketAddr>,
+    /// Found at the start, and without a user so far.
+    unsettled: Vec<SocketAddr>,
     gone: VecDeque<(Instant, SocketAddr)>,
     free: BTreeSet<u32>,
     next: u32,
@@ -61,6 +66,7 @@ impl BackendIds {
         Self {
             entries: BTreeMap::new(),
             touched: BTreeSet::new(),
+            unsettled: Vec::new(),
             gone: VecDeque::new(),
             free: BTreeSet::new(),
             next: 1,
@@ -79,11 +85,23 @@ impl BackendIds {
                 active: 0,
                 terminating: 0,
                 written: row.state,
+                datagrams: row.datagrams,
             });
             self.touched.insert(row.address);
         }
         self.next = taken.last().map_or(1, |last| last + 1);
         self.free = (1..self.next).filter(|id| !taken.contains(id)).collect();
+    }
+
+    /// The rows as written, those in grace included.
+    pub fn rows(&self) -> impl Iterator<Item = BackendRow> {
+        let written = |(address, entry): (&SocketAddr, &Entry)| BackendRow {
+            id: entry.id,
+            address: *address,
+            state: entry.written,
+            datagrams: entry.datagrams,
+        };
+        self.entries.iter().map(written).filter(|row| row.state != backend_state::UNUSED)
     }
 
     /// Ids in use, those in grace included.
@@ -103,14 +121,21 @@ impl BackendIds {
     }
 
     /// Counts one more use and returns the id; `None` when every id is taken.
-    pub fn acquire(&mut self, address: SocketAddr, state: BackendState) -> Option<u32> {
+    pub fn acquire(
+        &mut self,
+        address: SocketAddr,
+        state: BackendState,
+        datagrams: bool,
+    ) -> Option<u32> {
         if !self.entries.contains_key(&address) {
             let id = self.free_id()?;
-            let entry = Entry { id, active: 0, terminating: 0, written: backend_state::UNUSED };
+            let written = backend_state::UNUSED;
+            let entry = Entry { id, active: 0, terminating: 0, written, datagrams };
             self.entries.insert(address, entry);
         }
         let entry = self.entries.get_mut(&address)?;
         *count(entry, state) += 1;
+        entry.datagrams |= datagrams;
         self.touched.insert(address);
         Some(entry.id)
     }
@@ -125,16 +150,29 @@ impl BackendIds {
     }
 
     /// The rows whose state differs from the table, which the caller must now write: first the
-    /// usable ones, then those that are gone.
-    pub fn take_changed(&mut self, now: Instant) -> (Vec<BackendRow>, Vec<BackendRow>) {
+    /// usable ones, then those that are gone; without `settled` these wait, since their users may only
+    /// not have been seen yet.
+    pub fn take_changed(
+        &mut self,
+        now: Instant,
+        settled: bool,
+    ) -> (Vec<BackendRow>, Vec<BackendRow>) {
         let mut usable = Vec::new();
         let mut gone = Vec::new();
+        if settled {
+            self.touched.extend(self.unsettled.drain(..));
+        }
         for address in std::mem::take(&mut self.touched) {
             let Some(entry) = self.entries.get_mut(&address) else { continue };
             let state = entry.state();
+            if state == backend_state::GONE && !settled {
+                self.unsettled.push(address);
+                continue;
+            }
             let changed = entry.written != state;
             entry.written = state;
-            let row = BackendRow { id: entry.id, address, state };
+            let datagrams = entry.datagrams;
+            let row = BackendRow { id: entry.id, address, state, datagrams };
             if state == backend_state::GONE {
                 self.gone.push_back((now, address));
             }
@@ -163,7 +201,8 @@ impl BackendIds {
                 && let Some(entry) = self.entries.remove(&address)
             {
                 self.free.insert(entry.id);
-                rows.push(BackendRow { id: entry.id, address, state: backend_state::UNUSED });
+                let (state, datagrams) = (backend_state::UNUSED, entry.datagrams);
+                rows.push(BackendRow { id: entry.id, address, state, datagrams });
             }
         }
         rows
@@ -200,30 +239,31 @@ mod tests {
     fn a_gone_backend_keeps_its_id_until_grace_is_over() {
         let mut ids = BackendIds::new(8);
         let start = Instant::now();
-        let id = ids.acquire(address(1), BackendState::Active).expect("room");
-        let row = BackendRow { id, address: address(1), state: backend_state::READY };
-        assert_eq!(ids.take_changed(start), (vec![row], vec![]));
+        let id = ids.acquire(address(1), BackendState::Active, false).expect("room");
+        let row =
+            BackendRow { id, address: address(1), state: backend_state::READY, datagrams: false };
+        assert_eq!(ids.take_changed(start, true), (vec![row], vec![]));
 
         ids.release(address(1), BackendState::Active);
         let gone = BackendRow { state: backend_state::GONE, ..row };
-        assert_eq!(ids.take_changed(start), (vec![], vec![gone]));
-        assert_ne!(ids.acquire(address(2), BackendState::Active), Some(id));
+        assert_eq!(ids.take_changed(start, true), (vec![], vec![gone]));
+        assert_ne!(ids.acquire(address(2), BackendState::Active, false), Some(id));
         assert_eq!(ids.reclaim(start), []);
         let unused = BackendRow { state: backend_state::UNUSED, ..row };
         assert_eq!(ids.reclaim(start + GRACE), [unused]);
-        assert_eq!(ids.acquire(address(3), BackendState::Active), Some(id));
+        assert_eq!(ids.acquire(address(3), BackendState::Active, false), Some(id));
     }
 
     #[test]
     fn a_backend_that_comes_back_in_time_is_the_same() {
         let mut ids = BackendIds::new(8);
         let start = Instant::now();
-        let id = ids.acquire(address(1), BackendState::Active);
-        ids.take_changed(start);
+        let id = ids.acquire(address(1), BackendState::Active, false);
+        ids.take_changed(start, true);
         ids.release(address(1), BackendState::Active);
-        ids.take_changed(start);
-        assert_eq!(ids.acquire(address(1), BackendState::Terminating), id);
-        let (usable, _) = ids.take_changed(start);
+        ids.take_changed(start, true);
+        assert_eq!(ids.acquire(address(1), BackendState::Terminating, false), id);
+        let (usable, _) = ids.take_changed(start, true);
         assert_eq!(usable[0].state, backend_state::TERMINATING);
         assert_eq!(ids.reclaim(start + GRACE), []);
     }
@@ -231,19 +271,24 @@ mod tests {
     #[test]
     fn a_full_table_says_so() {
         let mut ids = BackendIds::new(3);
-        assert_eq!(ids.acquire(address(1), BackendState::Active), Some(1));
-        assert_eq!(ids.acquire(address(2), BackendState::Active), Some(2));
-        assert_eq!(ids.acquire(address(3), BackendState::Active), None);
+        assert_eq!(ids.acquire(address(1), BackendState::Active, false), Some(1));
+        assert_eq!(ids.acquire(address(2), BackendState::Active, false), Some(2));
+        assert_eq!(ids.acquire(address(3), BackendState::Active, false), None);
     }
 
     #[test]
     fn adopted_rows_keep_their_ids_and_unclaimed_ones_go() {
         let mut ids = BackendIds::new(8);
-        let row = |id| BackendRow { id, address: address(id as u8), state: backend_state::READY };
+        let row = |id| BackendRow {
+            id,
+            address: address(id as u8),
+            state: backend_state::READY,
+            datagrams: false,
+        };
         ids.adopt([row(1), row(3)].into_iter());
-        assert_eq!(ids.acquire(address(3), BackendState::Active), Some(3));
-        assert_eq!(ids.acquire(address(9), BackendState::Active), Some(2));
-        let (usable, gone) = ids.take_changed(Instant::now());
+        assert_eq!(ids.acquire(address(3), BackendState::Active, false), Some(3));
+        assert_eq!(ids.acquire(address(9), BackendState::Active, false), Some(2));
+        let (usable, gone) = ids.take_changed(Instant::now(), true);
         assert_eq!(usable.iter().map(|row| row.id).collect::<Vec<_>>(), [2]);
         assert_eq!(gone.iter().map(|row| row.id).collect::<Vec<_>>(), [1]);
     }

@@ -3,15 +3,16 @@
 //! Work follows the change: an event marks the Services it touches, and only those are compiled
 //! again. Nothing here does IO or reads a clock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::discovery::v1 as discovery;
-
-use crate::endpoint::Slice;
-use crate::frontend::{Family, Frontend, FrontendKey, Kind, PortTables, Scope, WhenEmpty};
-use crate::local_node::LocalNode;
+use crate::endpoint::{self, Slice};
+use crate::frontend::{
+    Family, Frontend, FrontendKey, Kind, PortTables, Scope, SourceAddress, WhenEmpty,
+};
+use crate::local_node::{LocalNode, Sources};
+use crate::objects::{self, Object};
 use crate::selection::{self, Selection};
 use crate::service::{ProxiedService, ServiceName, ServicePort, TrafficPolicy};
 
@@ -22,7 +23,7 @@ const CLUSTER_SET: usize = 0;
 #[derive(Debug, Default)]
 struct Entry {
     service: Option<ProxiedService>,
-    slices: HashMap<Box<str>, Slice>,
+    slices: BTreeMap<Arc<str>, Slice>,
 }
 
 /// The objects seen so far and which Services changed since the last look.
@@ -33,6 +34,18 @@ pub struct Desired {
     /// Which Service a slice was last seen with: a relabelled slice must leave the old one.
     slice_owner: HashMap<ServiceName, ServiceName>,
     changed: BTreeSet<ServiceName>,
+    health_checks: BTreeMap<ServiceName, HealthCheck>,
+    names: endpoint::Names,
+}
+
+/// What a load balancer asks about a Service: the port to answer on, and how many of its endpoints are
+/// on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Where the load balancer asks.
+    pub port: u16,
+    /// Endpoints here that take new connections.
+    pub local_endpoints: usize,
 }
 
 impl Desired {
@@ -55,7 +68,7 @@ impl Desired {
     }
 
     /// A Service was created or changed.
-    pub fn set_service(&mut self, object: &core::Service) {
+    pub fn set_service(&mut self, object: &objects::Service) {
         let name = service_name(object);
         let service = ProxiedService::parse(object);
         let entry = self.entries.entry(name.clone()).or_default();
@@ -74,9 +87,9 @@ impl Desired {
     }
 
     /// An EndpointSlice was created or changed.
-    pub fn set_slice(&mut self, object: &discovery::EndpointSlice) {
+    pub fn set_slice(&mut self, object: &objects::EndpointSlice) {
         let slice_name = slice_name(object);
-        let Some((service, slice)) = Slice::parse(object) else {
+        let Some((service, slice)) = Slice::parse(object, &mut self.names) else {
             self.remove_slice(&slice_name);
             return;
         };
@@ -116,39 +129,48 @@ impl Desired {
         gone.iter().for_each(|name| self.remove_slice(name));
     }
 
-    /// Compiles the Services that changed since the last call. One that asks for nothing (deleted,
-    /// headless) comes with no ports.
-    pub fn take_changed(&mut self) -> Vec<(ServiceName, Vec<PortTables>)> {
-        let changed = std::mem::take(&mut self.changed);
-        let compiled = changed.into_iter().map(|name| {
+    /// Compiles Services that changed and were not taken yet, `at_most` so many. One that asks for
+    /// nothing (deleted, headless) comes with no ports.
+    pub fn take_changed(&mut self, at_most: usize) -> Vec<(ServiceName, Vec<PortTables>)> {
+        let mut compiled = Vec::new();
+        while compiled.len() < at_most
+            && let Some(name) = self.changed.pop_first()
+        {
             let ports = self.entries.get(&name).map_or_else(Vec::new, |entry| self.compile(entry));
+            self.count_local_endpoints(&name);
             if self.entries.get(&name).is_some_and(|e| e.service.is_none() && e.slices.is_empty()) {
                 self.entries.remove(&name);
             }
-            (name, ports)
-        });
-        compiled.collect()
+            compiled.push((name, ports));
+        }
+        compiled
     }
 
-    /// The Services with endpoints on this node that a load balancer asks about: the port to
-    /// answer on and how many of its endpoints are here.
-    pub fn health_checks(&self) -> Vec<(ServiceName, u16, usize)> {
-        let mut checks: Vec<_> = self
-            .entries
-            .iter()
-            .filter_map(|(name, entry)| {
-                let port = entry.service.as_ref()?.health_check_node_port?;
-                Some((name.clone(), port, self.local_endpoints(entry)))
-            })
-            .collect();
-        checks.sort_unstable();
-        checks
+    fn count_local_endpoints(&mut self, name: &ServiceName) {
+        let check = self.entries.get(name).and_then(|entry| {
+            let port = entry.service.as_ref()?.health_check_node_port?;
+            Some(HealthCheck { port, local_endpoints: self.local_endpoints(entry) })
+        });
+        match check {
+            Some(check) => self.health_checks.insert(name.clone(), check),
+            None => self.health_checks.remove(name),
+        };
+    }
+
+    /// The Services that load balancers ask about, as far as they were taken.
+    pub fn health_checks(&self) -> &BTreeMap<ServiceName, HealthCheck> {
+        &self.health_checks
     }
 
     /// The pods behind endpoints, for people.
     pub fn pods(&self) -> impl Iterator<Item = (IpAddr, &str)> {
-        let slices = self.entries.values().flat_map(|entry| entry.slices.values());
-        slices.flat_map(Slice::iter).filter_map(|e| Some((e.address.ip(), e.pod.as_deref()?)))
+        self.entries.values().flat_map(|entry| entry.slices.values()).flat_map(Slice::pods)
+    }
+
+    /// The pods behind one Service's endpoints.
+    pub fn pods_of(&self, name: &ServiceName) -> impl Iterator<Item = (IpAddr, &str)> {
+        let slices = self.entries.get(name).into_iter().flat_map(|entry| entry.slices.values());
+        slices.flat_map(Slice::pods)
     }
 
     fn local_endpoints(&self, entry: &Entry) -> usize {
@@ -178,30 +200,26 @@ impl Desired {
 }
 
 /// Namespace and name of a Service object.
-pub fn service_name(object: &core::Service) -> ServiceName {
-    object_name(&object.metadata)
+pub fn service_name(object: &objects::Service) -> ServiceName {
+    object_name(object)
 }
 
 /// Namespace and name of an EndpointSlice object.
-pub fn slice_name(object: &discovery::EndpointSlice) -> ServiceName {
-    object_name(&object.metadata)
+pub fn slice_name(object: &objects::EndpointSlice) -> ServiceName {
+    object_name(object)
 }
 
-fn object_name(
-    metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-) -> ServiceName {
-    ServiceName::new(
-        metadata.namespace.as_deref().unwrap_or_default(),
-        metadata.name.as_deref().unwrap_or_default(),
-    )
+fn object_name(object: &impl Object) -> ServiceName {
+    let meta = object.meta();
+    ServiceName::new(&meta.namespace, &meta.name)
 }
 
 fn select(entry: &Entry, port: &ServicePort, family: Family, node: &LocalNode) -> Selection {
     let endpoints = entry
         .slices
         .values()
-        .flat_map(|slice| slice.endpoints(&port.name, port.protocol))
-        .filter(|endpoint| Family::of(endpoint.address.ip()) == family);
+        .flat_map(|slice| slice.on_port(&port.name, port.protocol))
+        .filter(|(endpoint, _)| Family::of(endpoint.address) == family);
     selection::select(&endpoints, node)
 }
 
@@ -211,6 +229,7 @@ struct Treatment {
     policy: TrafficPolicy,
     /// What an empty local set means: reject if no endpoint exists anywhere, else drop.
     any_serving: bool,
+    source: SourceAddress,
 }
 
 impl Treatment {
@@ -226,8 +245,33 @@ impl Treatment {
             } else {
                 WhenEmpty::Reject
             },
+            source: self.source,
         }
     }
+}
+
+/// Which source the backends of a cluster address see.
+fn cluster_ip_source(sources: Sources, scope: Scope) -> SourceAddress {
+    match sources {
+        Sources { masquerade_all: true, .. } => SourceAddress::Masked,
+        Sources { foreign: true, detects_local, .. }
+            if scope == Scope::Inside || !detects_local =>
+        {
+            SourceAddress::Kept
+        }
+        Sources { .. } => SourceAddress::AsPlaced,
+    }
+}
+
+/// Which source the backends of any other address see. What comes from outside under a Local policy
+/// keeps its own anyway.
+fn external_source(
+    sources: Sources,
+    scope: Scope,
+    external_policy: TrafficPolicy,
+) -> SourceAddress {
+    let from_pod = scope == Scope::Inside && external_policy == TrafficPolicy::Local;
+    if sources.foreign && from_pod { SourceAddress::Kept } else { SourceAddress::AsPlaced }
 }
 
 fn compile_port(
@@ -240,7 +284,7 @@ fn compile_port(
     // Equal sets share one: a service whose endpoints are all here, or are all gone.
     let shared = selection.local == selection.cluster;
     let local_set = if shared { CLUSTER_SET } else { CLUSTER_SET + 1 };
-    let treat = |policy| Treatment { policy, any_serving: selection.any_serving };
+    let treat = |policy, source| Treatment { policy, any_serving: selection.any_serving, source };
     let key = |address, number, scope| FrontendKey {
         address,
         port: number,
@@ -252,8 +296,9 @@ fn compile_port(
     // Who comes from outside with a cluster address was routed here by somebody: same rules.
     for scope in [Scope::Inside, Scope::Outside] {
         for &address in service.cluster_ips.iter().filter(|&&a| Family::of(a) == family) {
-            let frontend =
-                treat(service.internal_policy).frontend(Kind::ClusterIp, service, local_set);
+            let source = cluster_ip_source(node.sources, scope);
+            let treatment = treat(service.internal_policy, source);
+            let frontend = treatment.frontend(Kind::ClusterIp, service, local_set);
             frontends.push((key(address, port.port, scope), frontend));
         }
     }
@@ -269,7 +314,8 @@ fn compile_port(
             if scope == Scope::Outside && address.is_loopback() {
                 continue;
             }
-            let frontend = treat(policy).frontend(kind, service, local_set);
+            let source = external_source(node.sources, scope, service.external_policy);
+            let frontend = treat(policy, source).frontend(kind, service, local_set);
             frontends.push((key(address, number, scope), frontend));
         }
     }

@@ -1,21 +1,20 @@
 //! The endpoints of a Service, from its EndpointSlices.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-
-use k8s_openapi::api::discovery::v1 as discovery;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::frontend::Protocol;
+use crate::objects::{self, Object};
 use crate::service::ServiceName;
 
 /// The label that says which Service a slice belongs to.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
-/// One endpoint on one port.
+/// One endpoint. A large cluster has a hundred thousand of them: it is small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it is.
+    pub address: IpAddr,
     /// Takes new connections.
     pub ready: bool,
     /// Answers, whether or not it is about to end.
@@ -23,110 +22,154 @@ pub struct Endpoint {
     /// Is about to end.
     pub terminating: bool,
     /// The node that it runs on.
-    pub node: Option<Box<str>>,
-    /// Namespace and name of the pod behind it, for people.
-    pub pod: Option<Box<str>>,
-    /// Zones that should prefer it.
-    pub zone_hints: Vec<Box<str>>,
-    /// Nodes that should prefer it.
-    pub node_hints: Vec<Box<str>>,
+    pub node: Option<Arc<str>>,
+    /// Who should prefer it, if anybody.
+    pub hints: Option<Box<Hints>>,
 }
 
-/// One EndpointSlice: its endpoints under each port name.
+/// Who should prefer an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hints {
+    /// Zones.
+    pub zones: Box<[Box<str>]>,
+    /// Nodes.
+    pub nodes: Box<[Box<str>]>,
+}
+
+/// One EndpointSlice: its endpoints, all of them on all of its ports.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Slice {
-    ports: BTreeMap<(Box<str>, Protocol), Vec<Endpoint>>,
+    endpoints: Box<[Endpoint]>,
+    ports: Box<[Port]>,
+    /// `NAMESPACE/NAME` of the pod behind each endpoint, a line each, for people.
+    pods: Box<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Port {
+    name: Box<str>,
+    protocol: Protocol,
+    number: u16,
 }
 
 impl Slice {
     /// Parses an object; also says which Service it belongs to. `None`: no packet depends on it
-    /// (no Service, or names instead of addresses).
-    pub fn parse(object: &discovery::EndpointSlice) -> Option<(ServiceName, Self)> {
+    /// (no Service, or names instead of addresses). `names` keeps one copy of each node's name.
+    pub fn parse(
+        object: &objects::EndpointSlice,
+        names: &mut Names,
+    ) -> Option<(ServiceName, Self)> {
         let service = service_of(object)?;
         if object.address_type == "FQDN" {
             return None;
         }
-        let mut ports: BTreeMap<_, Vec<Endpoint>> = BTreeMap::new();
-        for port in object.ports.iter().flatten() {
-            // A port without a number means "every port", which no Service can ask for.
-            let Some(number) = port.port.and_then(|number| u16::try_from(number).ok()) else {
-                continue;
-            };
-            let Some(protocol) = Protocol::parse(port.protocol.as_deref()) else { continue };
-            let name = port.name.as_deref().unwrap_or_default().into();
-            let endpoints = object.endpoints.iter().flatten();
-            ports
-                .entry((name, protocol))
-                .or_default()
-                .extend(endpoints.filter_map(|endpoint| parse_endpoint(endpoint, number)));
+        let mut endpoints = Vec::with_capacity(object.endpoints.len());
+        let mut pods = String::new();
+        for endpoint in &object.endpoints {
+            let Some(parsed) = parse_endpoint(endpoint, names) else { continue };
+            endpoints.push(parsed);
+            if let Some(pod) = endpoint.target_ref.as_ref().filter(|target| target.kind == "Pod") {
+                pods.extend([&pod.namespace, "/", &pod.name]);
+            }
+            pods.push('\n');
         }
-        Some((service, Self { ports }))
+        let ports = object.ports.iter().filter_map(parse_port).collect();
+        Some((service, Self { endpoints: endpoints.into(), ports, pods: pods.into() }))
     }
 
-    /// All endpoints on all ports.
-    pub fn iter(&self) -> impl Iterator<Item = &Endpoint> {
-        self.ports.values().flatten()
+    /// All endpoints.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
     }
 
-    /// The endpoints on the port with this name and protocol.
-    pub fn endpoints(&self, port_name: &str, protocol: Protocol) -> &[Endpoint] {
-        self.ports.get(&(port_name.into(), protocol)).map_or(&[], Vec::as_slice)
+    /// Addresses and the pods behind them.
+    pub fn pods(&self) -> impl Iterator<Item = (IpAddr, &str)> {
+        let pods = self.endpoints.iter().zip(self.pods.lines());
+        pods.filter(|(_, pod)| !pod.is_empty()).map(|(endpoint, pod)| (endpoint.address, pod))
+    }
+
+    /// The endpoints on the port with this name and protocol, and its number.
+    pub fn on_port<'a>(
+        &'a self,
+        name: &'a str,
+        protocol: Protocol,
+    ) -> impl Iterator<Item = (&'a Endpoint, u16)> + Clone {
+        let meant = move |port: &&Port| *port.name == *name && port.protocol == protocol;
+        let ports = self.ports.iter().filter(meant);
+        ports.flat_map(|port| self.endpoints.iter().map(move |e| (e, port.number)))
+    }
+}
+
+/// One copy of each name that many endpoints carry.
+#[derive(Debug, Default)]
+pub struct Names(std::collections::HashSet<Arc<str>>);
+
+impl Names {
+    fn keep(&mut self, name: &str) -> Arc<str> {
+        if let Some(kept) = self.0.get(name) {
+            return kept.clone();
+        }
+        let kept: Arc<str> = name.into();
+        self.0.insert(kept.clone());
+        kept
+    }
+
+    /// Forgets names that nobody uses any more.
+    pub fn shrink(&mut self) {
+        self.0.retain(|name| Arc::strong_count(name) > 1);
     }
 }
 
 /// The Service that an EndpointSlice belongs to.
-pub fn service_of(object: &discovery::EndpointSlice) -> Option<ServiceName> {
-    let name = object.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
-    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-    Some(ServiceName::new(namespace, name))
+pub fn service_of(object: &objects::EndpointSlice) -> Option<ServiceName> {
+    let meta = object.meta();
+    Some(ServiceName::new(&meta.namespace, meta.labels.get(SERVICE_NAME_LABEL)?))
+}
+
+fn parse_port(port: &objects::EndpointPort) -> Option<Port> {
+    Some(Port {
+        name: port.name.as_deref().unwrap_or_default().into(),
+        protocol: Protocol::parse(port.protocol.as_deref().unwrap_or_default())?,
+        // A port without a number means "every port", which no Service can ask for.
+        number: u16::try_from(port.port?).ok().filter(|&number| number != 0)?,
+    })
 }
 
 /// Consumers use the first address only: upstream documents the others as undefined.
-fn parse_endpoint(object: &discovery::Endpoint, port: u16) -> Option<Endpoint> {
-    let address: IpAddr = object.addresses.first()?.parse().ok()?;
-    let conditions = object.conditions.as_ref();
+fn parse_endpoint(object: &objects::Endpoint, names: &mut Names) -> Option<Endpoint> {
+    let conditions = object.conditions.unwrap_or_default();
     // The API's defaults for absent conditions: ready, serving like ready, not terminating.
-    let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
-    let hints = object.hints.as_ref();
+    let ready = conditions.ready.unwrap_or(true);
     Some(Endpoint {
-        address: SocketAddr::new(address, port),
+        address: object.addresses.first()?.parse().ok()?,
         ready,
-        serving: conditions.and_then(|conditions| conditions.serving).unwrap_or(ready),
-        terminating: conditions.and_then(|conditions| conditions.terminating).unwrap_or(false),
-        node: object.node_name.as_deref().map(Into::into),
-        pod: object.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod")).map(
-            |target| {
-                let namespace = target.namespace.as_deref().unwrap_or_default();
-                let name = target.name.as_deref().unwrap_or_default();
-                format!("{namespace}/{name}").into()
-            },
-        ),
-        zone_hints: hints
-            .and_then(|hints| hints.for_zones.as_ref())
-            .into_iter()
-            .flatten()
-            .map(|zone| zone.name.as_str().into())
-            .collect(),
-        node_hints: hints
-            .and_then(|hints| hints.for_nodes.as_ref())
-            .into_iter()
-            .flatten()
-            .map(|node| node.name.as_str().into())
-            .collect(),
+        serving: conditions.serving.unwrap_or(ready),
+        terminating: conditions.terminating.unwrap_or(false),
+        node: object.node_name.as_deref().map(|node| names.keep(node)),
+        hints: object.hints.as_ref().and_then(parse_hints),
     })
+}
+
+fn parse_hints(object: &objects::EndpointHints) -> Option<Box<Hints>> {
+    let of = |hints: &[objects::Hint]| hints.iter().map(|hint| hint.name.as_str().into()).collect();
+    let hints = Hints { zones: of(&object.for_zones), nodes: of(&object.for_nodes) };
+    (hints != Hints::default()).then(|| Box::new(hints))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn slice(json: serde_json::Value) -> Option<(ServiceName, Slice)> {
-        Slice::parse(&serde_json::from_value(json).expect("an EndpointSlice"))
+    fn slice(json: &serde_json::Value) -> Option<(ServiceName, Slice)> {
+        Slice::parse(
+            &objects::from_json("discovery.k8s.io/v1", "EndpointSlice", json),
+            &mut Names::default(),
+        )
     }
 
     #[test]
     fn absent_conditions_mean_ready() {
-        let (service, slice) = slice(serde_json::json!({
+        let (service, slice) = slice(&serde_json::json!({
             "metadata": {
                 "namespace": "shop", "name": "web-1", "labels": { SERVICE_NAME_LABEL: "web" },
             },
@@ -136,11 +179,12 @@ mod tests {
         }))
         .expect("parsed");
         assert_eq!(service, ServiceName::new("shop", "web"));
-        let [endpoint] = slice.endpoints("http", Protocol::Tcp) else { panic!("{slice:?}") };
-        assert_eq!(endpoint.address, "10.244.1.5:8080".parse().expect("address"));
+        let on = |name, protocol| slice.on_port(name, protocol).collect::<Vec<_>>();
+        let [(endpoint, 8080)] = on("http", Protocol::Tcp)[..] else { panic!("{slice:?}") };
+        assert_eq!(endpoint.address, "10.244.1.5".parse::<IpAddr>().expect("address"));
         assert!(endpoint.ready && endpoint.serving && !endpoint.terminating);
-        assert_eq!(slice.endpoints("http", Protocol::Udp), []);
-        assert_eq!(slice.endpoints("any", Protocol::Tcp), []);
+        assert_eq!(on("http", Protocol::Udp), []);
+        assert_eq!(on("any", Protocol::Tcp), []);
     }
 
     #[test]
@@ -148,12 +192,12 @@ mod tests {
         let orphan = serde_json::json!({
             "metadata": { "name": "x" }, "addressType": "IPv4", "endpoints": [],
         });
-        assert_eq!(slice(orphan), None);
+        assert_eq!(slice(&orphan), None);
         let names = serde_json::json!({
             "metadata": { "name": "x", "labels": { SERVICE_NAME_LABEL: "web" } },
             "addressType": "FQDN",
             "endpoints": [{ "addresses": ["web.example.org"] }],
         });
-        assert_eq!(slice(names), None);
+        assert_eq!(slice(&names), None);
     }
 }

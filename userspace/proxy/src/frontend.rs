@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 /// A transport protocol that a Service port can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,13 +20,13 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Parses the API's spelling; an absent protocol is TCP, an unknown one is `None`.
-    pub fn parse(text: Option<&str>) -> Option<Self> {
+    /// Parses the API's spelling; an empty protocol is TCP, an unknown one is `None`.
+    pub fn parse(text: &str) -> Option<Self> {
         match text {
-            None | Some("" | "TCP") => Some(Self::Tcp),
-            Some("UDP") => Some(Self::Udp),
-            Some("SCTP") => Some(Self::Sctp),
-            Some(_) => None,
+            "" | "TCP" => Some(Self::Tcp),
+            "UDP" => Some(Self::Udp),
+            "SCTP" => Some(Self::Sctp),
+            _ => None,
         }
     }
 
@@ -109,6 +110,18 @@ pub enum WhenEmpty {
     Drop,
 }
 
+/// Which source address backends see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SourceAddress {
+    /// The client's where replies are sure to come back this way, the node's elsewhere.
+    #[default]
+    AsPlaced,
+    /// The client's.
+    Kept,
+    /// The node's.
+    Masked,
+}
+
 /// How a frontend treats its traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Frontend {
@@ -122,6 +135,8 @@ pub struct Frontend {
     pub local_only: bool,
     /// What an empty set means.
     pub when_empty: WhenEmpty,
+    /// Which source its backends see.
+    pub source: SourceAddress,
 }
 
 /// How an existing connection to a backend is treated.
@@ -164,7 +179,7 @@ impl Family {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortTables {
     /// The port's name in the Service; empty for a lone unnamed port.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// The family of everything below.
     pub family: Family,
     /// The distinct sets of backends, each sorted by address: a set is written once, however many

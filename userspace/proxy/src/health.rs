@@ -1,185 +1,183 @@
-//! HTTP answers about health: the proxy's own, and per Service how many of its endpoints are here.
+//! Whether the proxy keeps up, as kube-proxy tells it: /healthz, for load balancers, is about the node as
+//! well; /livez is about the proxy alone.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::StatusCode;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::service::ServiceName;
+use crate::http::{self, Answer};
+use crate::metrics::Metrics;
+use crate::objects::{Node, Object};
 
-/// Connections that one listener serves at a time; balancers ask with one each.
-const MAX_CONNECTIONS: usize = 64;
+/// How long a change may wait before the proxy counts as stuck; upstream: two sync periods.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// The autoscaler is about to remove a node with this taint.
+const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
-/// Whether the tables follow the API.
+/// What is known about the proxy's health.
 #[derive(Debug, Default)]
-pub struct Health {
-    synced: AtomicBool,
+pub struct Health(Mutex<Known>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    /// When the tables were last as the API says.
+    updated: Option<SystemTime>,
+    /// Since when a change waits.
+    waiting: Option<SystemTime>,
+    /// Whether the node is one that traffic should come to; unknown before it was seen.
+    eligible: bool,
+}
+
+impl Known {
+    fn is_healthy(self, now: SystemTime) -> bool {
+        let waited = self.waiting.and_then(|since| now.duration_since(since).ok());
+        self.updated.is_none() || waited.is_none_or(|waited| waited < TIMEOUT)
+    }
 }
 
 impl Health {
-    /// The tables hold what the API says.
-    pub fn set_synced(&self, synced: bool) {
-        self.synced.store(synced, Ordering::Relaxed);
+    fn change(&self, change: impl FnOnce(&mut Known)) {
+        // Whatever a thread that died left is a state.
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn answer(&self, path: &str) -> (StatusCode, serde_json::Value) {
-        let synced = self.synced.load(Ordering::Relaxed);
-        match path {
-            "/livez" => (StatusCode::OK, json!({ "synced": synced })),
-            "/healthz" | "/" if synced => (StatusCode::OK, json!({ "synced": true })),
-            "/healthz" | "/" => (StatusCode::SERVICE_UNAVAILABLE, json!({ "synced": false })),
-            _ => (StatusCode::NOT_FOUND, json!({})),
+    fn known(&self) -> Known {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A change has come and is not in the tables yet.
+    pub fn set_waiting(&self, now: SystemTime) {
+        self.change(|known| known.waiting = known.waiting.or(Some(now)));
+    }
+
+    /// The tables are as the API says.
+    pub fn set_updated(&self, now: SystemTime) {
+        self.change(|known| (known.updated, known.waiting) = (Some(now), None));
+    }
+
+    /// The node's object, or that it is gone.
+    pub fn set_node(&self, node: Option<&Node>) {
+        let eligible = node.is_some_and(|node| {
+            let mut taints = node.spec.iter().flat_map(|spec| &spec.taints);
+            !node.meta().is_being_deleted() && taints.all(|taint| taint.key != TO_BE_DELETED)
+        });
+        self.change(|known| known.eligible = eligible);
+    }
+
+    /// Whether changes reach the tables in time.
+    pub fn is_healthy(&self, now: SystemTime) -> bool {
+        self.known().is_healthy(now)
+    }
+
+    /// Upstream's format. `None`: there is no such path.
+    fn answer(&self, path: &str, now: SystemTime) -> Option<Answer> {
+        let known = self.known();
+        let healthy = known.is_healthy(now);
+        let good = match path {
+            "/healthz" => healthy && known.eligible,
+            "/livez" => healthy,
+            _ => return None,
+        };
+        let updated = known.updated.unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut body = json!({
+            "lastUpdated": go_time(if good { now } else { updated }),
+            "currentTime": go_time(now),
+            "healthy": healthy,
+            "status": {},
+        });
+        if path == "/healthz" {
+            body["nodeEligible"] = known.eligible.into();
         }
+        if known.updated.is_some() {
+            let status = json!({ "lastUpdated": go_time(updated), "healthy": healthy });
+            body["status"] = json!({ "IPv4": status, "IPv6": status });
+        }
+        let code = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        Some(Answer::json(code, &body))
     }
 }
 
+fn go_time(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time).unwrap_or_default().to_string()
+}
+
 /// Serves the proxy's own health until `shutdown`.
+///
+/// # Errors
+/// When nobody can listen there.
 pub async fn serve(
     address: SocketAddr,
     health: Arc<Health>,
+    metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("--healthz-bind-address: cannot listen on {address}"))?;
-    accept(listener, move |path: &str| health.answer(path), shutdown).await;
+    let answer = move |path: &str| {
+        let Some(answer) = health.answer(path, SystemTime::now()) else {
+            return Answer::not_found();
+        };
+        metrics.count_health(path, answer.status);
+        answer
+    };
+    http::serve(listener, answer, shutdown).await;
     Ok(())
-}
-
-/// The listeners on Services' health check node ports.
-#[derive(Debug, Default)]
-pub struct HealthChecks {
-    served: BTreeMap<u16, Check>,
-}
-
-#[derive(Debug)]
-struct Check {
-    service: ServiceName,
-    local_endpoints: Arc<AtomicUsize>,
-    stop: CancellationToken,
-}
-
-impl HealthChecks {
-    /// Serves just these checks: port, Service, its endpoints on this node.
-    pub async fn set(&mut self, checks: Vec<(ServiceName, u16, usize)>) {
-        let wanted = |port: &u16, check: &Check| {
-            checks.iter().any(|(service, p, _)| p == port && *service == check.service)
-        };
-        self.served.retain(|port, check| {
-            let keep = wanted(port, check);
-            if !keep {
-                check.stop.cancel();
-            }
-            keep
-        });
-        for (service, port, count) in checks {
-            if let Some(check) = self.served.get(&port) {
-                check.local_endpoints.store(count, Ordering::Relaxed);
-                continue;
-            }
-            let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
-            let listener = match TcpListener::bind(address).await {
-                Ok(listener) => listener,
-                Err(error) => {
-                    tracing::warn!(%service, port, %error, "cannot serve its health check");
-                    continue;
-                }
-            };
-            let local_endpoints = Arc::new(AtomicUsize::new(count));
-            let stop = CancellationToken::new();
-            let (counter, name) = (local_endpoints.clone(), service.clone());
-            let answer = move |_: &str| check_answer(&name, counter.load(Ordering::Relaxed));
-            tokio::spawn(accept(listener, answer, stop.clone()));
-            self.served.insert(port, Check { service, local_endpoints, stop });
-        }
-    }
-}
-
-impl Drop for HealthChecks {
-    fn drop(&mut self) {
-        self.served.values().for_each(|check| check.stop.cancel());
-    }
-}
-
-/// Upstream's format, which cloud load balancers read.
-fn check_answer(service: &ServiceName, count: usize) -> (StatusCode, serde_json::Value) {
-    let status = if count > 0 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({
-        "service": { "namespace": service.namespace, "name": service.name },
-        "localEndpoints": count,
-        "serviceProxyHealthy": true,
-    });
-    (status, body)
-}
-
-async fn accept(
-    listener: TcpListener,
-    answer: impl Fn(&str) -> (StatusCode, serde_json::Value) + Clone + Send + Sync + 'static,
-    stop: CancellationToken,
-) {
-    let slots = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let stream = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::debug!(%error, "cannot accept a health check");
-                    continue;
-                }
-            },
-        };
-        let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
-        let answer = answer.clone();
-        let serve = service_fn(move |request: Request<Incoming>| {
-            let (status, body) = answer(request.uri().path());
-            let response = Response::builder()
-                .status(status)
-                .header("content-type", "application/json")
-                .header("x-content-type-options", "nosniff")
-                .body(Full::new(Bytes::from(body.to_string())));
-            std::future::ready(response)
-        });
-        tokio::spawn(async move {
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), serve);
-            let limit = std::time::Duration::from_secs(30);
-            // A client that breaks off is its own concern.
-            let _ = tokio::time::timeout(limit, connection).await;
-            drop(slot);
-        });
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objects::{Meta, NodeSpec, Taint};
 
-    #[test]
-    fn a_balancer_is_told_how_many_endpoints_are_here() {
-        let service = ServiceName::new("shop", "web");
-        let (status, body) = check_answer(&service, 2);
-        assert_eq!((status, &body["localEndpoints"]), (StatusCode::OK, &json!(2)));
-        assert_eq!(check_answer(&service, 0).0, StatusCode::SERVICE_UNAVAILABLE);
+    fn node(taint: &str) -> Node {
+        let taints = vec![Taint { key: taint.into() }];
+        let spec = Some(NodeSpec { taints, ..NodeSpec::default() });
+        Node { metadata: Some(Meta::default()), spec, status: None }
     }
 
     #[test]
-    fn the_proxy_is_healthy_once_it_has_synced() {
+    fn the_codes_are_upstreams() {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let late = start + TIMEOUT;
         let health = Health::default();
-        assert_eq!(health.answer("/healthz").0, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(health.answer("/livez").0, StatusCode::OK);
-        health.set_synced(true);
-        assert_eq!(health.answer("/healthz").0, StatusCode::OK);
-        assert_eq!(health.answer("/other").0, StatusCode::NOT_FOUND);
+        let codes = |now| {
+            let code = |path| health.answer(path, now).map(|answer| answer.status.as_u16());
+            [code("/healthz"), code("/livez"), code("/other")]
+        };
+        assert_eq!(codes(start), [Some(503), Some(200), None], "no node yet");
+        health.set_node(Some(&node("other")));
+        health.set_waiting(start);
+        assert_eq!(codes(late), [Some(200), Some(200), None], "still starting");
+        health.set_updated(start);
+        health.set_waiting(start);
+        assert_eq!(codes(start), [Some(200), Some(200), None]);
+        assert_eq!(codes(late), [Some(503), Some(503), None], "a change waits for too long");
+        health.set_updated(late);
+        assert_eq!(codes(late + TIMEOUT), [Some(200), Some(200), None], "nothing waits");
+        health.set_node(Some(&node(TO_BE_DELETED)));
+        assert_eq!(codes(late), [Some(503), Some(200), None]);
+        health.set_node(None);
+        assert_eq!(codes(late), [Some(503), Some(200), None]);
+    }
+
+    #[test]
+    fn the_body_is_upstreams() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let health = Health::default();
+        health.set_updated(now);
+        let body = health.answer("/healthz", now).expect("a path").body;
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(body["currentTime"], "1970-01-01T00:16:40Z");
+        assert_eq!((&body["nodeEligible"], &body["healthy"]), (&json!(false), &json!(true)));
+        assert_eq!(body["status"]["IPv4"]["healthy"], true);
+        let live = health.answer("/livez", now).expect("a path").body;
+        assert!(!live.contains("nodeEligible"), "{live}");
     }
 }

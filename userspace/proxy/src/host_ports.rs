@@ -6,7 +6,7 @@ use skep_network::attachments::{Attachment, PortMapping};
 
 use crate::frontend::{
     Backend, BackendState, Family, Frontend, FrontendKey, Kind, PortTables, Protocol, Scope,
-    WhenEmpty,
+    SourceAddress, WhenEmpty,
 };
 use crate::local_node::LocalNode;
 use crate::service::ServiceName;
@@ -43,7 +43,7 @@ fn port(
     pod: IpAddr,
     node: &LocalNode,
 ) -> Option<PortTables> {
-    let protocol = Protocol::parse(Some(&mapping.protocol.to_uppercase()))?;
+    let protocol = Protocol::parse(&mapping.protocol.to_uppercase())?;
     let only: Option<IpAddr> =
         mapping.host_ip.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified());
     let frontend = Frontend {
@@ -52,6 +52,7 @@ fn port(
         affinity_s: None,
         local_only: true,
         when_empty: WhenEmpty::Reject,
+        source: SourceAddress::AsPlaced,
     };
     let addresses = match only {
         Some(address) => vec![address],
@@ -99,6 +100,7 @@ mod tests {
             name: "a".into(),
             zone: None,
             addresses: vec!["192.0.2.10".parse().expect("address")],
+            ..LocalNode::default()
         }
     }
 

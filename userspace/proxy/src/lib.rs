@@ -5,22 +5,32 @@
 //! packet is ever touched here, and nothing is flushed at start: what is in the tables serves on.
 #![forbid(unsafe_code)]
 
+mod alone;
 pub mod arena;
 pub mod backend_ids;
 pub mod config;
 pub mod desired;
+mod detect;
 pub mod endpoint;
 pub mod frontend;
 pub mod health;
+pub mod health_checks;
 pub mod host_ports;
+mod http;
 pub mod local_node;
 pub mod maglev;
+pub mod metrics;
 pub mod names;
+pub mod objects;
 pub mod plan;
 pub mod rows;
 mod run;
 pub mod selection;
 pub mod service;
+mod state;
+pub mod watch;
+pub mod ways;
 
-pub use config::{AloneFlags, Config, Flags};
-pub use run::{run, run_alone};
+pub use alone::{clean_up, run_alone};
+pub use config::{AloneFlags, Config, Flags, Settings};
+pub use run::run;

@@ -14,6 +14,20 @@ pub struct LocalNode {
     pub zone: Option<Box<str>>,
     /// The addresses on which node ports are served, loopback apart.
     pub addresses: Vec<IpAddr>,
+    /// How clients' addresses are treated.
+    pub sources: Sources,
+}
+
+/// What decides whether a backend sees its client's own address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sources {
+    /// The pod network is somebody else's: where a pod is cannot be told from its packets' way.
+    pub foreign: bool,
+    /// On such a network: it is known which addresses are this node's pods, and whoever has another one
+    /// gets the node's address on the way to a cluster address.
+    pub detects_local: bool,
+    /// Every client of a cluster address gets the node's address.
+    pub masquerade_all: bool,
 }
 
 impl LocalNode {

@@ -5,14 +5,19 @@
 //! to it flips, and the old run stays whole until no program can hold the old row.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use skep_abi::{Service, proto, service_flags};
 
 use crate::arena::{Arena, Run};
 use crate::backend_ids::{BackendIds, BackendRow};
-use crate::frontend::{Backend, Family, Frontend, FrontendKey, Kind, PortTables, Scope, WhenEmpty};
+use crate::frontend::{
+    Backend, Family, Frontend, FrontendKey, Kind, PortTables, Protocol, Scope, SourceAddress,
+    WhenEmpty,
+};
 use crate::maglev;
 use crate::service::ServiceName;
 
@@ -58,13 +63,20 @@ impl Plan {
     }
 }
 
+/// What a run of slots holds, in one number: enough to tell whether two runs differ.
+pub fn fingerprint(slots: &[u32]) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    slots.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// What the tables held when the proxy started.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// All rows of `services`.
     pub services: Vec<(RowKey, Service)>,
-    /// The contents of the runs that they point to.
-    pub slots: HashMap<Run, Vec<u32>>,
+    /// What the runs that they point to hold, as [`fingerprint`]s.
+    pub slots: HashMap<Run, u64>,
     /// The rows of `backends` that are in use, of both families.
     pub backends: Vec<BackendRow>,
 }
@@ -84,7 +96,7 @@ pub struct PortKey {
     /// The Service.
     pub service: ServiceName,
     /// The port's name.
-    pub port: Box<str>,
+    pub port: Arc<str>,
     /// The family.
     pub family: Family,
 }
@@ -120,8 +132,12 @@ pub struct Planner {
     ids_in_use: HashSet<u32>,
     /// Found at the start and not claimed yet.
     unclaimed_rows: HashMap<RowKey, Service>,
-    unclaimed_runs: HashMap<Run, Vec<u32>>,
-    plan: Plan,
+    unclaimed_runs: HashMap<Run, u64>,
+    /// Whether all that was found at the start has an owner or is on its way out.
+    settled: bool,
+    slots: Vec<(Run, Vec<u32>)>,
+    /// Rows to write, or to remove.
+    pending: HashMap<RowKey, Option<Service>>,
     /// Ports that found no room.
     pub starved: u64,
 }
@@ -150,7 +166,9 @@ impl Planner {
             next_id,
             ids_in_use: HashSet::new(),
             unclaimed_runs,
-            plan: Plan::default(),
+            settled: false,
+            slots: Vec::new(),
+            pending: HashMap::new(),
             starved: 0,
         }
     }
@@ -175,26 +193,31 @@ impl Planner {
 
     /// Every object has been seen: removes what was found at the start and belongs to none.
     pub fn settle(&mut self, now: Instant) {
+        self.settled = true;
         for (key, _) in std::mem::take(&mut self.unclaimed_rows) {
             self.rows.remove(&key);
-            self.plan.removed.push(key);
+            self.pending.insert(key, None);
         }
         for (run, _) in std::mem::take(&mut self.unclaimed_runs) {
             self.arena.retire(run, now);
         }
     }
 
-    /// What to write since the last call. The first call belongs after [`Planner::settle`]: a backend
-    /// found at the start whose Service was not seen yet would look gone.
+    /// What to write since the last call. Before [`Planner::settle`] nothing that was found at the start
+    /// is taken for gone: its Service may not have been seen yet.
     pub fn take_plan(&mut self, now: Instant) -> Plan {
-        let mut plan = std::mem::take(&mut self.plan);
+        let mut plan = Plan { slots: std::mem::take(&mut self.slots), ..Plan::default() };
         for ids in &mut self.backends {
-            let (usable, gone) = ids.take_changed(now);
+            let (usable, gone) = ids.take_changed(now, self.settled);
             plan.backends.extend(usable);
             plan.gone.extend(gone);
         }
-        // A row may have been removed by one Service and taken by another in the same batch.
-        plan.removed.retain(|key| !self.rows.contains_key(key));
+        for (key, row) in self.pending.drain() {
+            match row {
+                Some(row) => plan.services.push((key, row)),
+                None => plan.removed.push(key),
+            }
+        }
         plan
     }
 
@@ -206,6 +229,17 @@ impl Planner {
     /// The number of every known port, for people who read the tables.
     pub fn ids(&self) -> impl Iterator<Item = (u32, &PortKey)> {
         self.ports.values().flatten().map(|(key, state)| (state.id, key))
+    }
+
+    /// The numbers of one Service's ports.
+    pub fn ids_of(&self, name: &ServiceName) -> impl Iterator<Item = (u32, &PortKey)> {
+        let ports = self.ports.get(name).into_iter().flatten();
+        ports.map(|(key, state)| (state.id, key))
+    }
+
+    /// All rows of `backends`, as written.
+    pub fn backends(&self) -> impl Iterator<Item = BackendRow> {
+        self.backends.iter().flat_map(BackendIds::rows)
     }
 
     /// Slots in use and slots in all.
@@ -302,7 +336,7 @@ impl Planner {
                 return Some(run);
             }
             if let Some(run) = self.arena.allocate(size, now) {
-                self.plan.slots.push((run, slots));
+                self.slots.push((run, slots));
                 return Some(run);
             }
             self.starved += 1;
@@ -316,7 +350,7 @@ impl Planner {
         let run = tables.frontends.iter().find_map(|(key, _)| {
             let row = self.unclaimed_rows.get(&RowKey::from(*key))?;
             let run = Run { base: row.slot_base, count: row.slot_count };
-            (self.unclaimed_runs.get(&run)?.as_slice() == slots).then_some(run)
+            (*self.unclaimed_runs.get(&run)? == fingerprint(slots)).then_some(run)
         })?;
         self.unclaimed_runs.remove(&run);
         Some(run)
@@ -331,15 +365,14 @@ impl Planner {
         }
         self.unclaimed_rows.remove(&key);
         if self.rows.insert(key, row) != Some(row) {
-            self.plan.services.push((key, row));
+            self.pending.insert(key, Some(row));
         }
     }
 
     fn remove_row(&mut self, key: RowKey, id: u32) {
         if self.rows.get(&key).is_some_and(|row| row.id == id) {
             self.rows.remove(&key);
-            self.plan.services.retain(|(k, _)| *k != key);
-            self.plan.removed.push(key);
+            self.pending.insert(key, None);
         }
     }
 
@@ -368,8 +401,9 @@ impl Planner {
 
     fn acquire(&mut self, tables: &PortTables) {
         let ids = &mut self.backends[tables.family as usize];
+        let datagrams = tables.frontends.iter().any(|(key, _)| key.protocol == Protocol::Udp);
         for backend in tables.sets.iter().flatten().chain(&tables.draining) {
-            if ids.acquire(backend.address, backend.state).is_none() {
+            if ids.acquire(backend.address, backend.state, datagrams).is_none() {
                 self.starved += 1;
             }
         }
@@ -403,6 +437,11 @@ fn row(id: u32, frontend: &Frontend, tables: &PortTables, runs: &[Option<Run>]) 
     }
     if frontend.kind == Kind::NodePort {
         flags |= service_flags::NODE_PORT;
+    }
+    match frontend.source {
+        SourceAddress::AsPlaced => {}
+        SourceAddress::Kept => flags |= service_flags::KEEP_SOURCE,
+        SourceAddress::Masked => flags |= service_flags::MASQUERADE,
     }
     let run = runs[frontend.set];
     if run.is_none() && frontend.when_empty == WhenEmpty::Drop {

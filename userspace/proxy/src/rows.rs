@@ -12,7 +12,8 @@ use skep_bpf::{FamilyTables, Result, Table, Tables};
 use crate::arena::Run;
 use crate::backend_ids::BackendRow;
 use crate::frontend::Scope;
-use crate::plan::{Capacity, Plan, RowKey, Snapshot};
+use crate::plan::{Capacity, Plan, RowKey, Snapshot, fingerprint};
+use crate::ways::{Way, Ways};
 
 /// What the tables can hold.
 pub fn capacity(tables: &Tables) -> Capacity {
@@ -28,7 +29,7 @@ pub fn snapshot(tables: &Tables) -> Result<Snapshot> {
         let run = Run { base: row.slot_base, count: row.slot_count };
         // A row that points outside was not written by us; it will be replaced or removed.
         if let Ok(contents) = tables.slots.read(run.base, run.count) {
-            slots.insert(run, contents);
+            slots.insert(run, fingerprint(&contents));
         }
     }
     let mut backends = backends(&tables.v4)?;
@@ -37,9 +38,9 @@ pub fn snapshot(tables: &Tables) -> Result<Snapshot> {
 }
 
 /// Writes a plan, in its order.
-pub fn apply(tables: &Tables, plan: &Plan) -> Result<()> {
+pub fn apply(tables: &Tables, plan: &Plan, ways: &Ways) -> Result<()> {
     for row in &plan.backends {
-        write_backend(tables, row)?;
+        write_backend(tables, row, ways)?;
     }
     for (run, contents) in &plan.slots {
         tables.slots.write(run.base, contents)?;
@@ -49,7 +50,7 @@ pub fn apply(tables: &Tables, plan: &Plan) -> Result<()> {
     for key in &plan.removed {
         remove_service(tables, key)?;
     }
-    plan.gone.iter().try_for_each(|row| write_backend(tables, row))
+    plan.gone.iter().try_for_each(|row| write_backend(tables, row, ways))
 }
 
 /// Removes every flow that names one of these backends, then the backends: their ids are free again.
@@ -59,7 +60,7 @@ pub fn forget(tables: &Tables, rows: &[BackendRow]) -> Result<()> {
     }
     remove_flows(&tables.v4, |_, flow| names(flow.backend, rows, true))?;
     remove_flows(&tables.v6, |_, flow| names(flow.backend, rows, false))?;
-    rows.iter().try_for_each(|row| write_backend(tables, row))
+    rows.iter().try_for_each(|row| write_backend(tables, row, &Ways::default()))
 }
 
 /// Removes the flows of datagrams to backends that are gone: their senders learn nothing from a reset,
@@ -218,33 +219,54 @@ pub fn backends<F: Family>(tables: &FamilyTables<F>) -> Result<Vec<BackendRow>> 
         if backend.state != backend_state::UNUSED {
             let address =
                 SocketAddr::new(F::addr_to_ip(backend.addr), u16::from_be(backend.port_be));
-            rows.push(BackendRow { id, address, state: backend.state });
+            // Whoever wrote it knew; here it can only be feared.
+            rows.push(BackendRow { id, address, state: backend.state, datagrams: true });
         }
     }
     Ok(rows)
 }
 
-fn write_backend(tables: &Tables, row: &BackendRow) -> Result<()> {
-    if let Some(backend) = backend::<V4>(row) {
+/// Writes rows of `backends` whose way is another one than the table says.
+pub fn update_ways(
+    tables: &Tables,
+    rows: impl Iterator<Item = BackendRow>,
+    ways: &Ways,
+) -> Result<()> {
+    fn update<F: Family>(tables: &FamilyTables<F>, row: &BackendRow, ways: &Ways) -> Result<()> {
+        match backend::<F>(row, ways) {
+            Some(wanted) if tables.backends.get(row.id)? != wanted => {
+                tables.backends.set(row.id, &wanted)
+            }
+            _ => Ok(()),
+        }
+    }
+    for row in rows {
+        update(&tables.v4, &row, ways)?;
+        update(&tables.v6, &row, ways)?;
+    }
+    Ok(())
+}
+
+fn write_backend(tables: &Tables, row: &BackendRow, ways: &Ways) -> Result<()> {
+    if let Some(backend) = backend::<V4>(row, ways) {
         tables.v4.backends.set(row.id, &backend)?;
     }
-    if let Some(backend) = backend::<V6>(row) {
+    if let Some(backend) = backend::<V6>(row, ways) {
         tables.v6.backends.set(row.id, &backend)?;
     }
     Ok(())
 }
 
-fn backend<F: Family>(row: &BackendRow) -> Option<Backend<F>> {
+fn backend<F: Family>(row: &BackendRow, ways: &Ways) -> Option<Backend<F>> {
     let addr = F::addr_from_ip(row.address.ip())?;
     if row.state == backend_state::UNUSED {
         return Some(Backend::default());
     }
-    Some(Backend {
-        addr,
-        port_be: row.address.port().to_be(),
-        state: row.state,
-        via: via::LOOKUP,
-        ifindex: 0,
-        peer: 0,
-    })
+    let (via, ifindex) = match ways.to(row.address.ip()) {
+        Way::Lookup => (via::LOOKUP, 0),
+        Way::Host => (via::HOST, 0),
+        Way::Device(ifindex) => (via::DEVICE, ifindex),
+    };
+    let port_be = row.address.port().to_be();
+    Some(Backend { addr, port_be, state: row.state, via, ifindex, peer: 0 })
 }

@@ -3,7 +3,9 @@
 //! The rules are those that upstream documents for Services: KEP-1669 (terminating endpoints),
 //! KEP-2086 (internalTrafficPolicy), KEP-2433 and KEP-4444 (topology hints).
 
-use crate::endpoint::Endpoint;
+use std::net::SocketAddr;
+
+use crate::endpoint::{Endpoint, Hints};
 use crate::frontend::{Backend, BackendState};
 use crate::local_node::LocalNode;
 
@@ -20,14 +22,17 @@ pub struct Selection {
     pub any_serving: bool,
 }
 
+/// An endpoint and the number of the port in question.
+pub type Listening<'a> = (&'a Endpoint, u16);
+
 /// Sorts the endpoints of one port into sets.
 pub fn select<'a>(
-    endpoints: &(impl Iterator<Item = &'a Endpoint> + Clone),
+    endpoints: &(impl Iterator<Item = Listening<'a>> + Clone),
     node: &LocalNode,
 ) -> Selection {
-    let ready = || endpoints.clone().filter(|endpoint| endpoint.ready);
-    let ending = || endpoints.clone().filter(|e| e.serving && e.terminating);
-    let is_local = |endpoint: &&Endpoint| endpoint.node.as_deref() == Some(&*node.name);
+    let ready = || endpoints.clone().filter(|(endpoint, _)| endpoint.ready);
+    let ending = || endpoints.clone().filter(|(e, _)| e.serving && e.terminating);
+    let is_local = |(endpoint, _): &Listening<'_>| endpoint.node.as_deref() == Some(&*node.name);
 
     let hinted = hinted(&ready(), node);
     let cluster = or_else(backends(hinted.into_iter(), node), || backends(ending(), node));
@@ -53,10 +58,10 @@ fn or_else(first: Vec<Backend>, second: impl FnOnce() -> Vec<Backend>) -> Vec<Ba
 
 /// Sorted by address; of an address that is listed twice (a pod's old and new slice, say) the better
 /// state counts.
-fn backends<'a>(endpoints: impl Iterator<Item = &'a Endpoint>, node: &LocalNode) -> Vec<Backend> {
+fn backends<'a>(endpoints: impl Iterator<Item = Listening<'a>>, node: &LocalNode) -> Vec<Backend> {
     let mut backends: Vec<Backend> = endpoints
-        .map(|endpoint| Backend {
-            address: endpoint.address,
+        .map(|(endpoint, port)| Backend {
+            address: SocketAddr::new(endpoint.address, port),
             state: if endpoint.ready { BackendState::Active } else { BackendState::Terminating },
             local: endpoint.node.as_deref() == Some(&*node.name),
         })
@@ -69,43 +74,40 @@ fn backends<'a>(endpoints: impl Iterator<Item = &'a Endpoint>, node: &LocalNode)
 /// The ready endpoints that hints prefer for this node, or all of them: hints count only when
 /// every ready endpoint has some and at least one of them names this node (or its zone).
 fn hinted<'a>(
-    ready: &(impl Iterator<Item = &'a Endpoint> + Clone),
+    ready: &(impl Iterator<Item = Listening<'a>> + Clone),
     node: &LocalNode,
-) -> Vec<&'a Endpoint> {
-    let prefer = |hints: fn(&Endpoint) -> &[Box<str>], own: Option<&str>| {
+) -> Vec<Listening<'a>> {
+    let prefer = |kind: fn(&Hints) -> &[Box<str>], own: Option<&str>| {
         let own = own?;
-        let all_hinted = ready.clone().all(|endpoint| !hints(endpoint).is_empty());
+        let hints = |(endpoint, _): &Listening<'a>| endpoint.hints.as_deref().map_or(&[][..], kind);
+        let all_hinted = ready.clone().all(|endpoint| !hints(&endpoint).is_empty());
         let named = ready.clone().filter(|e| hints(e).iter().any(|hint| &**hint == own));
         let named: Vec<_> = named.collect();
         (all_hinted && !named.is_empty()).then_some(named)
     };
-    prefer(|endpoint| &endpoint.node_hints, Some(&node.name))
-        .or_else(|| prefer(|endpoint| &endpoint.zone_hints, node.zone.as_deref()))
+    prefer(|hints| &hints.nodes, Some(&node.name))
+        .or_else(|| prefer(|hints| &hints.zones, node.zone.as_deref()))
         .unwrap_or_else(|| ready.clone().collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use super::*;
 
     /// `state` has one letter per condition that holds: r(eady), s(erving), t(erminating).
     fn endpoint(last_octet: u8, node: &str, state: &str) -> Endpoint {
         Endpoint {
-            address: SocketAddr::from(([10, 244, 0, last_octet], 80)),
+            address: [10, 244, 0, last_octet].into(),
             ready: state.contains('r'),
             serving: state.contains('s'),
             terminating: state.contains('t'),
             node: Some(node.into()),
-            pod: None,
-            zone_hints: Vec::new(),
-            node_hints: Vec::new(),
+            hints: None,
         }
     }
 
     fn node() -> LocalNode {
-        LocalNode { name: "a".into(), zone: Some("east".into()), addresses: Vec::new() }
+        LocalNode { name: "a".into(), zone: Some("east".into()), ..LocalNode::default() }
     }
 
     fn octets(backends: &[Backend]) -> Vec<u8> {
@@ -148,7 +150,7 @@ mod tests {
             ("listed twice", vec![endpoint(1, "a", "st"), endpoint(1, "a", "rs")], &[1], &[1], &[]),
         ];
         for (name, endpoints, cluster, local, draining) in cases {
-            let selection = select(&endpoints.iter(), &node());
+            let selection = select(&endpoints.iter().map(|e| (e, 80)), &node());
             assert_eq!(octets(&selection.cluster), cluster, "{name}: cluster");
             assert_eq!(octets(&selection.local), local, "{name}: local");
             assert_eq!(octets(&selection.draining), draining, "{name}: draining");
@@ -159,8 +161,10 @@ mod tests {
     #[test]
     fn hints_count_only_when_all_have_them_and_one_names_us() {
         let hinted = |last, zones: &[&str], nodes: &[&str]| Endpoint {
-            zone_hints: zones.iter().map(|&zone| zone.into()).collect(),
-            node_hints: nodes.iter().map(|&node| node.into()).collect(),
+            hints: Some(Box::new(Hints {
+                zones: zones.iter().map(|&zone| zone.into()).collect(),
+                nodes: nodes.iter().map(|&node| node.into()).collect(),
+            })),
             ..endpoint(last, "b", "rs")
         };
         // (name, endpoints, cluster)
@@ -175,7 +179,11 @@ mod tests {
             ),
         ];
         for (name, endpoints, cluster) in cases {
-            assert_eq!(octets(&select(&endpoints.iter(), &node()).cluster), cluster, "{name}");
+            assert_eq!(
+                octets(&select(&endpoints.iter().map(|e| (e, 80)), &node()).cluster),
+                cluster,
+                "{name}"
+            );
         }
     }
 }

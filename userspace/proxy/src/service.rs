@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1 as core;
 
 use crate::frontend::Protocol;
+use crate::objects::{self, Object};
 
 /// Seconds of ClientIP affinity when the object names none (the API's default).
 const DEFAULT_AFFINITY_S: u32 = 10_800;
@@ -18,9 +19,9 @@ pub const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceName {
     /// The namespace.
-    pub namespace: Box<str>,
+    pub namespace: Arc<str>,
     /// The name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 impl ServiceName {
@@ -47,8 +48,8 @@ pub enum TrafficPolicy {
 }
 
 impl TrafficPolicy {
-    fn parse(text: Option<&str>) -> Self {
-        if text == Some("Local") { Self::Local } else { Self::Cluster }
+    fn parse(text: &str) -> Self {
+        if text == "Local" { Self::Local } else { Self::Cluster }
     }
 }
 
@@ -56,7 +57,7 @@ impl TrafficPolicy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePort {
     /// Its name; EndpointSlices refer to it. Empty for a lone unnamed port.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Its protocol.
     pub protocol: Protocol,
     /// The port on every address but the node's.
@@ -91,38 +92,35 @@ pub struct ProxiedService {
 impl ProxiedService {
     /// Parses an object. `None`: nothing to translate (headless, ExternalName, no address yet, or
     /// left to another proxy by label).
-    pub fn parse(object: &core::Service) -> Option<Self> {
-        let labels = object.metadata.labels.as_ref();
-        if labels.is_some_and(|labels| labels.contains_key(PROXY_NAME_LABEL)) {
+    pub fn parse(object: &objects::Service) -> Option<Self> {
+        if object.meta().labels.contains_key(PROXY_NAME_LABEL) {
             return None;
         }
         let spec = object.spec.as_ref()?;
-        if spec.type_.as_deref() == Some("ExternalName") {
+        if spec.kind == "ExternalName" {
             return None;
         }
         let cluster_ips = cluster_ips(spec);
         if cluster_ips.is_empty() {
             return None;
         }
-        let external_policy = TrafficPolicy::parse(spec.external_traffic_policy.as_deref());
-        let with_load_balancer = spec.type_.as_deref() == Some("LoadBalancer");
+        let external_policy = TrafficPolicy::parse(&spec.external_traffic_policy);
+        let with_load_balancer = spec.kind == "LoadBalancer";
         Some(Self {
             cluster_ips,
-            external_ips: addresses(spec.external_ips.as_deref().unwrap_or_default()),
+            external_ips: addresses(&spec.external_ips),
             load_balancer_ips: if with_load_balancer {
                 load_balancer_ips(object.status.as_ref())
             } else {
                 Vec::new()
             },
             source_ranges: source_ranges(spec),
-            ports: spec.ports.iter().flatten().filter_map(port).collect(),
-            internal_policy: TrafficPolicy::parse(spec.internal_traffic_policy.as_deref()),
+            ports: spec.ports.iter().filter_map(port).collect(),
+            internal_policy: TrafficPolicy::parse(&spec.internal_traffic_policy),
             external_policy,
             affinity_s: affinity(spec),
-            health_check_node_port: spec
-                .health_check_node_port
-                .and_then(|port| u16::try_from(port).ok())
-                .filter(|&port| port != 0 && external_policy == TrafficPolicy::Local),
+            health_check_node_port: number(spec.health_check_node_port)
+                .filter(|_| external_policy == TrafficPolicy::Local),
         })
     }
 
@@ -134,10 +132,11 @@ impl ProxiedService {
     }
 }
 
-fn cluster_ips(spec: &core::ServiceSpec) -> Vec<IpAddr> {
-    match spec.cluster_ips.as_deref() {
-        Some(several) if !several.is_empty() => addresses(several),
-        _ => spec.cluster_ip.iter().filter_map(|text| text.parse().ok()).collect(),
+fn cluster_ips(spec: &objects::ServiceSpec) -> Vec<IpAddr> {
+    if spec.cluster_ips.is_empty() {
+        spec.cluster_ip.parse().into_iter().collect()
+    } else {
+        addresses(&spec.cluster_ips)
     }
 }
 
@@ -146,25 +145,24 @@ fn addresses(texts: &[String]) -> Vec<IpAddr> {
     texts.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
-fn load_balancer_ips(status: Option<&core::ServiceStatus>) -> Vec<IpAddr> {
+fn load_balancer_ips(status: Option<&objects::ServiceStatus>) -> Vec<IpAddr> {
     status
         .and_then(|status| status.load_balancer.as_ref())
-        .and_then(|balancer| balancer.ingress.as_ref())
         .into_iter()
-        .flatten()
+        .flat_map(|balancer| &balancer.ingress)
         // A balancer in proxy mode terminates connections: its address must stay reachable.
-        .filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"))
-        .filter_map(|ingress| ingress.ip.as_ref()?.parse().ok())
+        .filter(|ingress| ingress.ip_mode != "Proxy")
+        .filter_map(|ingress| ingress.ip.parse().ok())
         .collect()
 }
 
-fn source_ranges(spec: &core::ServiceSpec) -> Vec<IpNet> {
-    let texts = spec.load_balancer_source_ranges.iter().flatten();
+fn source_ranges(spec: &objects::ServiceSpec) -> Vec<IpNet> {
+    let texts = spec.load_balancer_source_ranges.iter();
     texts.filter_map(|text| text.trim().parse().ok()).collect()
 }
 
-fn affinity(spec: &core::ServiceSpec) -> Option<NonZeroU32> {
-    if spec.session_affinity.as_deref() != Some("ClientIP") {
+fn affinity(spec: &objects::ServiceSpec) -> Option<NonZeroU32> {
+    if spec.session_affinity != "ClientIP" {
         return None;
     }
     let configured = spec
@@ -176,13 +174,18 @@ fn affinity(spec: &core::ServiceSpec) -> Option<NonZeroU32> {
     NonZeroU32::new(configured.unwrap_or(DEFAULT_AFFINITY_S))
 }
 
-fn port(port: &core::ServicePort) -> Option<ServicePort> {
+fn port(port: &objects::ServicePort) -> Option<ServicePort> {
     Some(ServicePort {
-        name: port.name.as_deref().unwrap_or_default().into(),
-        protocol: Protocol::parse(port.protocol.as_deref())?,
-        port: u16::try_from(port.port).ok()?,
-        node_port: port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|&p| p != 0),
+        name: port.name.as_str().into(),
+        protocol: Protocol::parse(&port.protocol)?,
+        port: number(port.port)?,
+        node_port: number(port.node_port),
     })
+}
+
+/// A port's number; 0 is none.
+fn number(port: i32) -> Option<u16> {
+    u16::try_from(port).ok().filter(|&port| port != 0)
 }
 
 #[cfg(test)]
@@ -191,7 +194,7 @@ mod tests {
 
     fn parse(spec: &serde_json::Value) -> Option<ProxiedService> {
         let object = serde_json::json!({ "metadata": { "name": "web" }, "spec": spec });
-        ProxiedService::parse(&serde_json::from_value(object).expect("a Service"))
+        ProxiedService::parse(&objects::from_json("v1", "Service", &object))
     }
 
     #[test]
@@ -212,7 +215,7 @@ mod tests {
             "metadata": { "name": "web", "labels": { PROXY_NAME_LABEL: "other" } },
             "spec": { "clusterIP": "10.96.0.7" },
         });
-        let object = serde_json::from_value(object).expect("a Service");
+        let object = objects::from_json("v1", "Service", &object);
         assert_eq!(ProxiedService::parse(&object), None);
     }
 
@@ -240,7 +243,7 @@ mod tests {
                 { "hostname": "lb.example.org" },
             ] } },
         });
-        let object = serde_json::from_value(object).expect("a Service");
+        let object = objects::from_json("v1", "Service", &object);
         let service = ProxiedService::parse(&object).expect("proxied");
         assert_eq!(service.load_balancer_ips, ["192.0.2.1".parse::<IpAddr>().expect("address")]);
     }

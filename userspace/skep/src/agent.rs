@@ -58,7 +58,7 @@ pub(crate) async fn run(flags: Flags, shutdown: CancellationToken) -> Result<()>
         node_ip: kubelet.node_ips.first().copied(),
     };
     let run_dir = flags.network.run_dir.clone();
-    let proxy = skep_proxy::Config::new(flags.proxy, kubelet.node_name.clone(), run_dir.clone())?;
+    let proxy = skep_proxy::Config::new(&flags.proxy, kubelet.node_name.clone(), run_dir.clone())?;
     let network = skep_network::Config::new(flags.network, identity)?;
     let client = match (&flags.kubeconfig, &flags.server, &flags.token) {
         (Some(_), ..) => connect::Flags { kubeconfig: flags.kubeconfig }.client().await?,

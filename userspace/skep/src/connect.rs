@@ -22,13 +22,18 @@ impl Flags {
     /// # Errors
     /// When the file cannot be used, or without one, when this is no pod.
     pub(crate) async fn client(&self) -> Result<Client> {
-        let config = match &self.kubeconfig {
-            Some(path) => read(path).await?,
-            None => {
-                Config::incluster().context("no --kubeconfig, and this is no pod of a cluster")?
-            }
-        };
-        Ok(Client::try_from(config)?)
+        Ok(Client::try_from(self.config().await?)?)
+    }
+
+    /// How to reach the API server.
+    ///
+    /// # Errors
+    /// As [`Flags::client`].
+    pub(crate) async fn config(&self) -> Result<Config> {
+        match &self.kubeconfig {
+            Some(path) => read(path).await,
+            None => Config::incluster().context("no --kubeconfig, and this is no pod of a cluster"),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod connect;
 mod kubeconfig;
 mod log;
 mod process;
+mod proxy;
 mod server;
 mod token;
 
@@ -44,7 +45,7 @@ enum Command {
     /// The kubelet alone, for any API server
     Kubelet(Box<Part<skep_kubelet::Flags>>),
     /// The service proxy alone, for any API server
-    Proxy(Box<Part<skep_proxy::AloneFlags>>),
+    Proxy(Box<skep_proxy::AloneFlags>),
     /// The CNI plugin: reads its configuration from standard input, as the specification has it
     Cni,
     /// Look into the kernel's tables
@@ -111,9 +112,7 @@ fn run(command: Command) -> Result<()> {
             let config = skep_kubelet::Config::try_from(part.flags)?;
             skep_kubelet::run(config, part.server.client().await?, shutdown).await
         }),
-        Command::Proxy(part) => serve(async |shutdown| {
-            skep_proxy::run_alone(part.flags, part.server.client().await?, shutdown).await
-        }),
+        Command::Proxy(flags) => proxy::run(*flags),
         Command::Cni => {
             std::process::exit(i32::from(skep_network::cni::run_plugin() != ExitCode::SUCCESS))
         }

@@ -6,19 +6,19 @@ use crate::frontend::Protocol;
 fn desired() -> Desired {
     Desired::new(LocalNode {
         name: "a".into(),
-        zone: None,
         addresses: vec!["192.0.2.10".parse().expect("address")],
+        ..LocalNode::default()
     })
 }
 
-fn service(spec: &serde_json::Value) -> core::Service {
+fn service(spec: &serde_json::Value) -> objects::Service {
     let object = serde_json::json!({
         "metadata": { "namespace": "shop", "name": "web" }, "spec": spec,
     });
-    serde_json::from_value(object).expect("a Service")
+    objects::from_json("v1", "Service", &object)
 }
 
-fn slice(name: &str, service: &str, endpoints: &serde_json::Value) -> discovery::EndpointSlice {
+fn slice(name: &str, service: &str, endpoints: &serde_json::Value) -> objects::EndpointSlice {
     let object = serde_json::json!({
         "metadata": {
             "namespace": "shop", "name": name,
@@ -28,11 +28,11 @@ fn slice(name: &str, service: &str, endpoints: &serde_json::Value) -> discovery:
         "endpoints": endpoints,
         "ports": [{ "name": "http", "port": 8080, "protocol": "TCP" }],
     });
-    serde_json::from_value(object).expect("an EndpointSlice")
+    objects::from_json("discovery.k8s.io/v1", "EndpointSlice", &object)
 }
 
 fn only_port(desired: &mut Desired) -> PortTables {
-    let mut changed = desired.take_changed();
+    let mut changed = desired.take_changed(usize::MAX);
     assert_eq!(changed.len(), 1, "{changed:?}");
     let (name, mut ports) = changed.pop().expect("one");
     assert_eq!(name, ServiceName::new("shop", "web"));
@@ -82,7 +82,7 @@ fn a_node_port_is_served_on_every_address_of_the_node() {
         ]
     );
     assert_eq!(port.sets.len(), 1, "nobody asks for the local set");
-    assert_eq!(desired.take_changed(), []);
+    assert_eq!(desired.take_changed(usize::MAX), []);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn each_family_has_its_own_backends() {
         &serde_json::json!([{ "addresses": ["10.244.0.1"] }]),
     ));
     desired.set_slice(&slice("web-2", "web", &serde_json::json!([{ "addresses": ["fd01::1"] }])));
-    let (_, ports) = desired.take_changed().pop().expect("changed");
+    let (_, ports) = desired.take_changed(usize::MAX).pop().expect("changed");
     let [v4, v6] = ports.as_slice() else { panic!("{ports:?}") };
     assert_eq!(
         (v4.family, v4.sets[0][0].address.to_string()),
@@ -184,13 +184,14 @@ fn work_follows_the_change() {
     let mut desired = desired();
     let object = service(&NODE_PORT());
     desired.set_service(&object);
-    desired.take_changed();
+    desired.take_changed(usize::MAX);
     desired.set_service(&object);
-    assert_eq!(desired.take_changed(), [], "the same object again");
+    assert_eq!(desired.take_changed(usize::MAX), [], "the same object again");
 
     let other = slice("other-1", "other", &serde_json::json!([]));
     desired.set_slice(&other);
-    let names: Vec<_> = desired.take_changed().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> =
+        desired.take_changed(usize::MAX).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, [ServiceName::new("shop", "other")]);
 }
 
@@ -202,7 +203,7 @@ fn a_relabelled_slice_leaves_its_old_service() {
     desired.set_slice(&slice("web-1", "web", &endpoints));
     assert_eq!(only_port(&mut desired).sets[0].len(), 1);
     desired.set_slice(&slice("web-1", "other", &endpoints));
-    let changed = desired.take_changed();
+    let changed = desired.take_changed(usize::MAX);
     let (_, ports) = changed.iter().find(|(name, _)| &*name.name == "web").expect("web changed");
     assert_eq!(ports[0].sets[0], []);
 }
@@ -211,9 +212,9 @@ fn a_relabelled_slice_leaves_its_old_service() {
 fn what_a_fresh_list_does_not_name_is_gone() {
     let mut desired = desired();
     desired.set_service(&service(&NODE_PORT()));
-    desired.take_changed();
+    desired.take_changed(usize::MAX);
     desired.retain_services(&BTreeSet::new());
-    assert_eq!(desired.take_changed(), [(ServiceName::new("shop", "web"), vec![])]);
+    assert_eq!(desired.take_changed(usize::MAX), [(ServiceName::new("shop", "web"), vec![])]);
 }
 
 #[test]
@@ -232,7 +233,9 @@ fn health_checks_count_endpoints_not_ports() {
         { "addresses": ["10.244.1.2"], "nodeName": "b" },
     ]);
     desired.set_slice(&slice("web-1", "web", &endpoints));
-    assert_eq!(desired.health_checks(), [(ServiceName::new("shop", "web"), 31_000, 1)]);
+    desired.take_changed(usize::MAX);
+    let check = HealthCheck { port: 31_000, local_endpoints: 1 };
+    assert_eq!(*desired.health_checks(), [(ServiceName::new("shop", "web"), check)].into());
 }
 
 #[test]
@@ -245,7 +248,7 @@ fn the_same_port_for_two_protocols_is_two_frontends() {
             { "name": "dns-tcp", "port": 53, "protocol": "TCP" },
         ],
     })));
-    let (_, ports) = desired.take_changed().pop().expect("changed");
+    let (_, ports) = desired.take_changed(usize::MAX).pop().expect("changed");
     let protocols: Vec<_> = ports.iter().map(|port| port.frontends[0].0.protocol).collect();
     assert_eq!(protocols, [Protocol::Udp, Protocol::Tcp]);
 }

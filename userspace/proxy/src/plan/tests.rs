@@ -46,7 +46,7 @@ impl Tables {
                 .services
                 .values()
                 .filter(|row| row.slot_count > 0)
-                .map(|row| (run(row), slots(run(row))))
+                .map(|row| (run(row), fingerprint(&slots(run(row)))))
                 .collect(),
             backends: self.backends.values().copied().collect(),
         }
@@ -96,6 +96,7 @@ fn tables(address: &str, set: &[u16]) -> Vec<PortTables> {
         affinity_s: None,
         local_only: false,
         when_empty: WhenEmpty::Reject,
+        source: SourceAddress::AsPlaced,
     };
     vec![PortTables {
         name: "http".into(),
@@ -106,13 +107,20 @@ fn tables(address: &str, set: &[u16]) -> Vec<PortTables> {
     }]
 }
 
+/// A planner over empty tables.
+fn fresh() -> Planner {
+    let mut planner = Planner::new(CAPACITY, Snapshot::default());
+    planner.settle(Instant::now());
+    planner
+}
+
 fn web() -> ServiceName {
     ServiceName::new("shop", "web")
 }
 
 #[test]
 fn a_service_flips_whole_and_old_backends_go() {
-    let mut planner = Planner::new(CAPACITY, Snapshot::default());
+    let mut planner = fresh();
     let mut kernel = Tables::default();
     let now = Instant::now();
     for (step, ports) in [vec![1, 2], vec![2, 3, 4], vec![], vec![7], vec![7, 8]].iter().enumerate()
@@ -133,7 +141,7 @@ fn a_service_flips_whole_and_old_backends_go() {
 
 #[test]
 fn nothing_new_writes_nothing() {
-    let mut planner = Planner::new(CAPACITY, Snapshot::default());
+    let mut planner = fresh();
     let now = Instant::now();
     planner.set_service(&web(), tables("10.96.0.7", &[1, 2]), now);
     assert!(!planner.take_plan(now).is_empty());
@@ -143,7 +151,7 @@ fn nothing_new_writes_nothing() {
 
 #[test]
 fn the_rest_of_a_cluster_address_is_rejected_while_a_port_uses_it() {
-    let mut planner = Planner::new(CAPACITY, Snapshot::default());
+    let mut planner = fresh();
     let mut kernel = Tables::default();
     let now = Instant::now();
     planner.set_service(&web(), tables("10.96.0.7", &[1]), now);
@@ -158,7 +166,7 @@ fn the_rest_of_a_cluster_address_is_rejected_while_a_port_uses_it() {
 
 #[test]
 fn after_a_restart_only_the_difference_is_written() {
-    let mut planner = Planner::new(CAPACITY, Snapshot::default());
+    let mut planner = fresh();
     let mut kernel = Tables::default();
     let now = Instant::now();
     planner.set_service(&web(), tables("10.96.0.7", &[1, 2]), now);
@@ -183,7 +191,7 @@ fn after_a_restart_only_the_difference_is_written() {
 
 #[test]
 fn a_restart_that_finds_everything_as_it_should_be_writes_nothing() {
-    let mut planner = Planner::new(CAPACITY, Snapshot::default());
+    let mut planner = fresh();
     let mut kernel = Tables::default();
     let now = Instant::now();
     planner.set_service(&web(), tables("10.96.0.7", &[1, 2, 3]), now);
@@ -207,7 +215,7 @@ fn without_room_for_a_large_table_a_small_one_does() {
 
 #[test]
 fn two_services_cannot_share_an_address_and_port() {
-    let mut planner = Planner::new(CAPACITY, Snapshot::default());
+    let mut planner = fresh();
     let mut kernel = Tables::default();
     let now = Instant::now();
     planner.set_service(&web(), tables("192.0.2.1", &[1]), now);

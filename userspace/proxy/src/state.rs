@@ -1,0 +1,424 @@
+//! What the proxy knows, between the API's events and the kernel's tables.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use anyhow::Context;
+use ipnet::IpNet;
+use skep_bpf::Datapath;
+use skep_network::attachments::{Attachment, Attachments};
+use skep_network::sockets;
+
+use crate::backend_ids::BackendRow;
+use crate::config::Config;
+use crate::desired::{self, Desired};
+use crate::frontend::PortTables;
+use crate::health::Health;
+use crate::health_checks::HealthChecks;
+use crate::host_ports;
+use crate::local_node::{LocalNode, ZONE_LABEL};
+use crate::metrics::Metrics;
+use crate::names::NamesLog;
+use crate::objects::{EndpointSlice, Node, Object, Service};
+use crate::plan::{Plan, Planner};
+use crate::rows;
+use crate::run::Event;
+use crate::service::ServiceName;
+use crate::watch;
+use crate::ways::Ways;
+
+/// Services that are planned and written at a time: what is on its way to the tables stays small.
+const CHUNK: usize = 64;
+
+/// When the change happened that made the endpoints controller write a slice.
+const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+/// How many of these are remembered until the tables are written.
+const MAX_TRIGGERS: usize = 1024;
+
+/// The node as somebody else's network has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Surroundings {
+    /// Its routes and their devices, in the kernel's order.
+    pub(crate) routes: Vec<(IpNet, u32)>,
+}
+
+/// The state between the watch and the tables.
+pub(crate) struct State {
+    config: Config,
+    datapath: Arc<Datapath>,
+    desired: Desired,
+    planner: Planner,
+    node: LocalNode,
+    /// The addresses by which the cluster knows the node.
+    primary: Vec<IpAddr>,
+    surroundings: Option<Surroundings>,
+    ways: Ways,
+    health: Arc<Health>,
+    health_checks: HealthChecks,
+    metrics: Arc<Metrics>,
+    /// When what led to the changes that wait happened.
+    triggers: Vec<SystemTime>,
+    /// What happened before counts for nobody's speed.
+    start: SystemTime,
+    listed_services: Option<BTreeSet<ServiceName>>,
+    listed_slices: Option<BTreeSet<ServiceName>>,
+    services_known: bool,
+    slices_known: bool,
+    settled: bool,
+    names: NamesLog,
+    must_reread: bool,
+    /// When the plugin's file was changed, as of its last reading.
+    attachments_read: Option<SystemTime>,
+    host_ports: BTreeMap<ServiceName, Vec<PortTables>>,
+    changed_host_ports: BTreeSet<ServiceName>,
+    /// Backends that went since their connections were last looked for.
+    to_cut: Vec<BackendRow>,
+}
+
+impl State {
+    pub(crate) fn new(
+        config: Config,
+        datapath: Arc<Datapath>,
+        surroundings: Option<Surroundings>,
+        health: Arc<Health>,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
+        let tables = datapath.tables();
+        let snapshot = rows::snapshot(tables).context("cannot read the tables")?;
+        let planner = Planner::new(rows::capacity(tables), snapshot);
+        let node = LocalNode {
+            name: config.node_name.as_str().into(),
+            sources: config.sources,
+            ..LocalNode::default()
+        };
+        let mut state = Self {
+            desired: Desired::new(node.clone()),
+            names: NamesLog::new(&config.run_dir),
+            config,
+            datapath,
+            planner,
+            node,
+            primary: Vec::new(),
+            surroundings,
+            ways: Ways::default(),
+            health_checks: HealthChecks::new(health.clone()),
+            health,
+            metrics,
+            triggers: Vec::new(),
+            start: SystemTime::now(),
+            listed_services: None,
+            listed_slices: None,
+            services_known: false,
+            slices_known: false,
+            settled: false,
+            must_reread: false,
+            attachments_read: None,
+            host_ports: BTreeMap::new(),
+            changed_host_ports: BTreeSet::new(),
+            to_cut: Vec::new(),
+        };
+        state.read_addresses();
+        // Rows of host ports that are there already must not look superfluous.
+        state.read_host_ports();
+        Ok(state)
+    }
+
+    pub(crate) fn take(&mut self, event: Event) {
+        match event {
+            Event::Service(event) => self.take_service(event),
+            Event::Slice(event) => self.take_slice(event),
+            Event::Node(event) => self.take_node(event),
+            Event::Surroundings(surroundings) => {
+                self.surroundings = Some(surroundings);
+                self.read_addresses();
+            }
+        }
+    }
+
+    /// Whether the object is there or not, the node is.
+    fn take_node(&mut self, event: watch::Event<Node>) {
+        match event {
+            watch::Event::Applied(node) | watch::Event::Listed(node) => {
+                let zone = node.meta().labels.get(ZONE_LABEL);
+                self.node.zone = zone.map(|zone| zone.as_str().into());
+                let addresses = node.status.iter().flat_map(|status| &status.addresses);
+                let internal = addresses.filter(|address| address.kind == "InternalIP");
+                self.primary = internal.filter_map(|ip| ip.address.parse().ok()).collect();
+                self.desired.set_node(self.node.clone());
+                self.read_addresses();
+                self.health.set_node(Some(&node));
+            }
+            watch::Event::Deleted(_) => self.health.set_node(None),
+            watch::Event::Restarted | watch::Event::Synced => {}
+        }
+    }
+
+    /// Notes that a change waits, and what led to it.
+    fn queue(&mut self, services: u64, slice: Option<&EndpointSlice>) {
+        let now = SystemTime::now();
+        self.metrics.queued(services, slice.map_or(0, |_| 1), now);
+        self.health.set_waiting(now);
+        let annotations = slice.map(|slice| &slice.meta().annotations);
+        let trigger = annotations.and_then(|all| all.get(TRIGGER_ANNOTATION)?.parse().ok());
+        let trigger = trigger.map(|time: jiff::Timestamp| SystemTime::from(time));
+        if let Some(trigger) = trigger.filter(|trigger| *trigger >= self.start)
+            && self.triggers.len() < MAX_TRIGGERS
+        {
+            self.triggers.push(trigger);
+        }
+    }
+
+    fn take_service(&mut self, event: watch::Event<Service>) {
+        self.queue(1, None);
+        match event {
+            watch::Event::Restarted => self.listed_services = Some(BTreeSet::new()),
+            watch::Event::Listed(service) => {
+                if let Some(listed) = &mut self.listed_services {
+                    listed.insert(desired::service_name(&service));
+                }
+                self.desired.set_service(&service);
+            }
+            watch::Event::Synced => {
+                self.desired.retain_services(&self.listed_services.take().unwrap_or_default());
+                self.services_known = true;
+            }
+            watch::Event::Applied(service) => self.desired.set_service(&service),
+            watch::Event::Deleted(service) => {
+                self.desired.remove_service(&desired::service_name(&service));
+            }
+        }
+    }
+
+    fn take_slice(&mut self, event: watch::Event<EndpointSlice>) {
+        if let watch::Event::Listed(slice) | watch::Event::Applied(slice) = &event {
+            self.queue(0, Some(slice));
+        }
+        match event {
+            watch::Event::Restarted => self.listed_slices = Some(BTreeSet::new()),
+            watch::Event::Listed(slice) => {
+                if let Some(listed) = &mut self.listed_slices {
+                    listed.insert(desired::slice_name(&slice));
+                }
+                self.desired.set_slice(&slice);
+            }
+            watch::Event::Synced => {
+                self.desired.retain_slices(&self.listed_slices.take().unwrap_or_default());
+                self.slices_known = true;
+            }
+            watch::Event::Applied(slice) => self.desired.set_slice(&slice),
+            watch::Event::Deleted(slice) => {
+                self.desired.remove_slice(&desired::slice_name(&slice));
+            }
+        }
+    }
+
+    /// Writes what changed. Before both lists are complete nothing is, since half of what is there
+    /// would look superfluous.
+    pub(crate) fn write(&mut self) {
+        if !self.services_known || !self.slices_known || self.must_reread {
+            return;
+        }
+        let (start, mut services, mut wrote) = (Instant::now(), 0, false);
+        loop {
+            let changed = self.desired.take_changed(CHUNK);
+            let host_ports = std::mem::take(&mut self.changed_host_ports);
+            if changed.is_empty() && host_ports.is_empty() {
+                break;
+            }
+            let now = Instant::now();
+            services += changed.len();
+            let names: Vec<_> = changed.iter().map(|(name, _)| name.clone()).collect();
+            for (name, ports) in changed {
+                self.planner.set_service(&name, ports, now);
+            }
+            for name in host_ports {
+                let ports = self.host_ports.get(&name).cloned().unwrap_or_default();
+                self.planner.set_service(&name, ports, now);
+            }
+            self.apply(now);
+            self.name(&names);
+            wrote = true;
+        }
+        if !std::mem::replace(&mut self.settled, true) {
+            self.planner.settle(start);
+            self.apply(start);
+            tracing::info!(services, "the tables hold what the API says");
+            wrote = true;
+        }
+        if wrote {
+            tracing::debug!(services, micros = start.elapsed().as_micros(), "wrote");
+            for (service, error) in self.health_checks.set(self.desired.health_checks()) {
+                tracing::warn!(%service, %error, "cannot serve its health check");
+            }
+        }
+        if !self.must_reread {
+            let now = SystemTime::now();
+            self.health.set_updated(now);
+            if wrote {
+                self.metrics.synced(start.elapsed(), now, &self.triggers);
+            }
+            self.triggers.clear();
+        }
+    }
+
+    /// Writes what the planner has worked out.
+    fn apply(&mut self, now: Instant) {
+        let Plan { gone, .. } = {
+            let plan = self.planner.take_plan(now);
+            let tables = self.datapath.tables();
+            let written = rows::apply(tables, &plan, &self.ways).and_then(|()| {
+                rows::set_host_backends(tables, self.planner.serves_on(&self.node.addresses))
+            });
+            if let Err(error) = written {
+                tracing::error!(%error, "cannot write the tables");
+                self.must_reread = true;
+            }
+            plan
+        };
+        self.to_cut.extend(&gone);
+        self.cut_datagrams(gone);
+    }
+
+    fn name(&mut self, services: &[ServiceName]) {
+        let planner = &self.planner;
+        let ids = services.iter().flat_map(|name| planner.ids_of(name));
+        let pods = services.iter().flat_map(|name| self.desired.pods_of(name));
+        let appended = self.names.append(ids.map(|(id, key)| (id, key.to_string())), pods);
+        if let Err(error) = appended {
+            tracing::warn!(%error, "cannot write names for the tools");
+        }
+    }
+
+    /// Cuts the flows of datagrams to backends that are gone at once: their senders learn nothing from
+    /// a reset. Aside, since it walks whole tables.
+    fn cut_datagrams(&self, gone: Vec<BackendRow>) {
+        let gone: Vec<_> = gone.into_iter().filter(|row| row.datagrams).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let (datapath, attachments) = (self.datapath.clone(), self.config.run_dir.join("cni"));
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = rows::cut_datagrams(datapath.tables(), &gone) {
+                tracing::warn!(%error, "cannot cut flows to gone backends");
+            }
+            close_sockets(&datapath, &attachments, &gone);
+        });
+    }
+
+    /// Closes the sockets that are connected to backends that are gone. Aside, since it walks whole
+    /// tables and enters the pods' namespaces.
+    fn cut_connections(&mut self) {
+        let gone = std::mem::take(&mut self.to_cut);
+        if gone.is_empty() {
+            return;
+        }
+        let (datapath, attachments) = (self.datapath.clone(), self.config.run_dir.join("cni"));
+        tokio::task::spawn_blocking(move || close_sockets(&datapath, &attachments, &gone));
+    }
+
+    pub(crate) fn keep_house(&mut self) {
+        self.read_addresses();
+        if self.must_reread {
+            self.reread();
+        }
+        self.cut_connections();
+        let forgotten = self.planner.reclaim(Instant::now());
+        if let Err(error) = rows::forget(self.datapath.tables(), &forgotten) {
+            tracing::error!(%error, "cannot remove flows of gone backends");
+        }
+        if self.settled && self.names.is_due() {
+            self.write_names();
+        }
+    }
+
+    /// Reads the plugin's file if it was changed; whether any host port was.
+    pub(crate) fn read_host_ports(&mut self) -> bool {
+        let dir = self.config.run_dir.join("cni");
+        let changed = Attachments::changed(&dir);
+        if changed == self.attachments_read {
+            return false;
+        }
+        match Attachments::peek(&dir) {
+            Ok(attachments) => self.set_host_ports(&attachments),
+            Err(error) => tracing::warn!(%error, "cannot read the pods' host ports"),
+        }
+        self.attachments_read = changed;
+        !self.changed_host_ports.is_empty()
+    }
+
+    fn set_host_ports(&mut self, attachments: &[Attachment]) {
+        let with_ports = attachments.iter().filter(|a| !a.port_mappings.is_empty());
+        let wanted: BTreeMap<_, _> =
+            with_ports.map(|a| (host_ports::name(a), host_ports::tables(a, &self.node))).collect();
+        let names = wanted.keys().chain(self.host_ports.keys());
+        let differs = |name: &&ServiceName| wanted.get(*name) != self.host_ports.get(*name);
+        self.changed_host_ports.extend(names.filter(differs).cloned());
+        self.host_ports = wanted;
+    }
+
+    /// After a failed write nobody knows what the tables hold: starts from what they say.
+    fn reread(&mut self) {
+        let tables = self.datapath.tables();
+        match rows::snapshot(tables) {
+            Ok(snapshot) => {
+                self.planner = Planner::new(rows::capacity(tables), snapshot);
+                self.desired.touch_all();
+                self.changed_host_ports.extend(self.host_ports.keys().cloned());
+                (self.settled, self.must_reread) = (false, false);
+            }
+            Err(error) => tracing::error!(%error, "cannot read the tables"),
+        }
+    }
+
+    fn read_addresses(&mut self) {
+        let hosts = match rows::host_addresses(self.datapath.tables()) {
+            Ok(hosts) => hosts,
+            Err(error) => {
+                tracing::error!(%error, "cannot read the node's addresses");
+                return;
+            }
+        };
+        let served =
+            |address: &&IpAddr| self.config.node_port_addresses.serves_on(**address, &self.primary);
+        let addresses: Vec<_> = hosts.iter().filter(served).copied().collect();
+        if addresses != self.node.addresses {
+            self.node.addresses = addresses;
+            self.desired.set_node(self.node.clone());
+            self.attachments_read = None;
+        }
+        let Some(surroundings) = &self.surroundings else { return };
+        let ways = Ways::foreign(hosts, surroundings.routes.iter().copied());
+        if ways != self.ways {
+            self.ways = ways;
+            let backends = self.planner.backends();
+            if let Err(error) = rows::update_ways(self.datapath.tables(), backends, &self.ways) {
+                tracing::error!(%error, "cannot write the ways to backends");
+            }
+        }
+    }
+
+    fn write_names(&mut self) {
+        let services = self.planner.ids().map(|(id, key)| (id, key.to_string()));
+        if let Err(error) = self.names.begin(services, self.desired.pods()) {
+            tracing::warn!(%error, "cannot write names for the tools");
+        }
+    }
+}
+
+fn close_sockets(datapath: &Datapath, attachments: &std::path::Path, gone: &[BackendRow]) {
+    let close = || -> anyhow::Result<usize> {
+        let cookies = rows::take_sockets(datapath.tables(), gone)?;
+        if cookies.is_empty() {
+            return Ok(0);
+        }
+        let pods = Attachments::peek(attachments)?;
+        let namespaces: Vec<_> = pods.into_iter().filter_map(|pod| pod.namespace).collect();
+        Ok(sockets::close(&cookies, &namespaces)?)
+    };
+    match close() {
+        Ok(closed) => tracing::debug!(backends = gone.len(), closed, "cut connections"),
+        Err(error) => tracing::warn!(%error, "cannot cut connections to gone backends"),
+    }
+}
