@@ -5,13 +5,16 @@
 //! push it out, and moves to `flows` (its reply to `snat` when the source is translated) with the first
 //! packet of the opener after an answer. A connection that nobody answers never gets there.
 
-use skep_abi::{Flow, FlowKey, Reason, flow_flags, flow_state, proto};
+use skep_abi::{Flow, FlowKey, PortRange, Reason, flow_flags, flow_state, proto};
 use skep_packet::{Headers, Kind, Tuple, tcp_flags};
 
 use crate::{FlowTable, Net, Seen, Tables, hash};
 
 /// How many ports are tried for a translated source before its packet is dropped.
 const PORT_TRIES: u32 = 32;
+
+/// Ports that programs use without privileges.
+const UNPRIVILEGED: PortRange = PortRange { min: 1024, max: u16::MAX };
 
 /// The key that a packet's flow has.
 #[inline(always)]
@@ -142,7 +145,7 @@ pub struct Opening {
     /// The device that replies leave by, or 0.
     pub(crate) return_ifindex: u32,
     /// [`flow_flags`] of the opener's direction: with `TUNNEL` there is no other, with `SNAT` the source
-    /// port is chosen so that the reply's tuple is unique.
+    /// port is chosen; without it only where the reply's tuple is another connection's.
     pub(crate) flags: u32,
 }
 
@@ -155,14 +158,16 @@ pub fn open_flows<F: Net, T: Tables<F>>(
     to: &mut Tuple<F>,
     opening: &Opening,
 ) -> u32 {
-    if opening.flags & flow_flags::SNAT != 0 {
-        let port_be = claim(tables, headers, to, opening);
-        if port_be == 0 {
-            return Reason::SnatPortsExhausted as u32;
+    if opening.flags & flow_flags::TUNNEL == 0 {
+        let is_free =
+            opening.flags & flow_flags::SNAT == 0 && put_reply(tables, headers, to, opening);
+        if !is_free {
+            let port_be = claim(tables, headers, to, opening);
+            if port_be == 0 {
+                return Reason::SnatPortsExhausted as u32;
+            }
+            to.sport_be = port_be as u16;
         }
-        to.sport_be = port_be as u16;
-    } else if opening.flags & flow_flags::TUNNEL == 0 && !put_reply(tables, headers, to, opening) {
-        return Reason::FlowsFull as u32;
     }
     let reason =
         if put_first(tables, headers, to, opening) { Reason::Forwarded } else { Reason::FlowsFull };
@@ -197,7 +202,8 @@ fn put_first<F: Net, T: Tables<F>>(
     tables.put_flow(FlowTable::Embryos, &key_of(headers), &flow)
 }
 
-/// Writes the entry of the reply direction.
+/// Writes the entry of the reply direction, unless that is another connection's: a client may use one
+/// port towards several front ends that lead to one backend.
 #[inline(never)]
 fn put_reply<F: Net, T: Tables<F>>(
     tables: &T,
@@ -205,12 +211,38 @@ fn put_reply<F: Net, T: Tables<F>>(
     to: &Tuple<F>,
     opening: &Opening,
 ) -> bool {
-    let reply = reply(tables, headers, opening);
-    tables.put_flow(FlowTable::Embryos, &reply_key(headers, to), &reply)
+    let (key, reply) = (reply_key(headers, to), reply(tables, headers, opening));
+    if is_anothers(tables, FlowTable::Flows, &key, headers)
+        || is_anothers(tables, FlowTable::Embryos, &key, headers)
+    {
+        return false;
+    }
+    tables.remove_flow(FlowTable::Flows, &key);
+    tables.put_flow(FlowTable::Embryos, &key, &reply)
 }
 
-/// Writes the entry of the reply direction under the first free one of a few ports for translated
-/// sources. Returns the port as it lies on the wire; 0: none.
+/// Whether there is an entry that gives replies the address of another front end than the packet's, and
+/// whose connection is not closed.
+#[inline(always)]
+fn is_anothers<F: Net, T: Tables<F>>(
+    tables: &T,
+    table: FlowTable,
+    key: &FlowKey<F>,
+    headers: &Headers<F>,
+) -> bool {
+    if !tables.has_flow(table, key) {
+        return false;
+    }
+    let seen = Seen { ticks: tables.now_ticks(), ..Seen::default() };
+    tables.flow(table, key, &seen).is_some_and(|flow| {
+        let is_open = flow.state & (flow_state::FIN | flow_state::RST) == 0;
+        is_open && (flow.src != headers.dst || flow.sport_be != headers.dport_be)
+    })
+}
+
+/// Writes the entry of the reply direction under the first free one of a few ports: those for
+/// translated sources, or, where the source keeps its address, any above the well-known ones. Returns
+/// the port as it lies on the wire; 0: none.
 #[inline(never)]
 fn claim<F: Net, T: Tables<F>>(
     tables: &T,
@@ -219,17 +251,21 @@ fn claim<F: Net, T: Tables<F>>(
     opening: &Opening,
 ) -> u32 {
     let Some(config) = tables.config() else { return 0 };
-    let ports = config.snat_ports;
+    let is_snat = opening.flags & flow_flags::SNAT != 0;
+    let (established, ports, seed) = if is_snat {
+        (FlowTable::Snat, config.snat_ports, !config.hash_seed)
+    } else {
+        (FlowTable::Flows, UNPRIVILEGED, 0)
+    };
     if ports.max < ports.min {
         return 0;
     }
     let count = u32::from(ports.max - ports.min) + 1;
-    let start = hash::of_tuple(headers, !config.hash_seed) >> 1;
+    let start = hash::of_tuple(headers, seed) >> 1;
     let (mut key, reply) = (reply_key(headers, to), reply(tables, headers, opening));
     for attempt in 0..PORT_TRIES {
         key.dport_be = ports.min.wrapping_add(((start + attempt) % count) as u16).to_be();
-        if !tables.has_flow(FlowTable::Snat, &key)
-            && tables.add_flow(FlowTable::Embryos, &key, &reply)
+        if !tables.has_flow(established, &key) && tables.add_flow(FlowTable::Embryos, &key, &reply)
         {
             return u32::from(key.dport_be);
         }

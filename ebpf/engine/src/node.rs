@@ -1,6 +1,9 @@
 //! The hooks on the node's devices and on the overlay device.
 
-use skep_abi::{Config, Reason, Service, config_flags, endpoint_translated, proto, scope};
+use skep_abi::{
+    Config, Endpoint, Reason, Service, config_flags, endpoint_flags, endpoint_translated, proto,
+    scope,
+};
 use skep_packet::{Headers, Packet, parse};
 
 use crate::{
@@ -172,7 +175,10 @@ pub fn to_node<F: Net, T: Tables<F>>(
         return Verdict::PASS;
     }
     let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
-    if headers.src != F::config(&config).node {
+    let is_own = |endpoint: &Endpoint| endpoint.flags & endpoint_flags::HOST != 0;
+    if headers.src != F::config(&config).node
+        && !tables.endpoint(&headers.src).is_some_and(|endpoint| is_own(&endpoint))
+    {
         return Verdict::PASS;
     }
     restore_source(tables, &headers, packet.len(), step)

@@ -5,7 +5,7 @@ use skep_abi::{
     proto, service_flags,
 };
 
-use crate::{Net, Tables, Verdict, hash};
+use crate::{Net, Tables, Verdict, hash, route};
 
 /// Whom affinity binds.
 #[derive(Clone, Copy)]
@@ -142,8 +142,11 @@ fn bound_backend<F: Net, T: Tables<F>>(
     if age > u64::from(service.affinity_s) * u64::from(ticks_per_s) {
         return NO_BACKEND;
     }
-    match tables.backend(bond.backend) {
-        Some(backend) if backend.state == backend_state::READY => bond.backend,
-        _ => NO_BACKEND,
-    }
+    // A bond made at another front end may be to a backend that this one must not use.
+    let is_usable = tables.backend(bond.backend).is_some_and(|backend| {
+        let is_kept = service.flags & service_flags::LOCAL != 0;
+        backend.state == backend_state::READY
+            && !(is_kept && route::locate_backend(tables, &backend).is_elsewhere())
+    });
+    if is_usable { bond.backend } else { NO_BACKEND }
 }

@@ -197,7 +197,7 @@ fn services<F: InConfig>() -> Vec<Case<F>> {
 /// Node ports and external addresses, as the world sees them.
 fn node_ports<F: InConfig>() -> Vec<Case<F>> {
     let world = World::<F>::new;
-    let client = (F::client(), 5000);
+    let (a, client) = ((F::pod_a(), 4000), (F::client(), 5000));
     let front = (F::node(), NODE_PORT);
     let (b, near, far) = ((F::pod_b(), 8080), (F::near_pod(), 8080), (F::far_pod(), 8080));
     let tcp = Front { flags: service_flags::NODE_PORT, ..Front::<F>::tcp(front.0, front.1) };
@@ -258,6 +258,48 @@ fn node_ports<F: InConfig>() -> Vec<Case<F>> {
                 Redirect,
                 &syn_ack(front, (F::pod_a(), 4000)).hop(),
             ),
+        Case::new(
+            "a bond with a backend elsewhere does not count where only those here may serve",
+            world()
+                .service(
+                    Front { flags: service_flags::AFFINITY, ..Front::tcp(F::service(1), 80) },
+                    &[(near.0, near.1, via::PEER)],
+                )
+                .service(
+                    Front {
+                        flags: service_flags::AFFINITY | service_flags::LOCAL,
+                        ..Front::tcp(external.0, external.1)
+                    },
+                    &[(b.0, b.1, via::POD)],
+                )
+                .of_one_service(),
+        )
+        .send(A, &syn(a, (F::service(1), 80)), Redirect, &syn(a, near).hop())
+        .send(A, &syn((a.0, 4001), external), Redirect, &syn((a.0, 4001), b).hop()),
+        Case::new(
+            "another of the node's own addresses serves as backend in the host network",
+            world()
+                .config_flag(config_flags::HOST_BACKENDS)
+                .own_address(F::at(1, 9))
+                .service(tcp, &[(F::at(1, 9), 6443, via::HOST)]),
+        )
+        .send(IN, &syn(client, front), Pass, &syn(client, (F::at(1, 9), 6443)))
+        .send(OUT, &syn_ack((F::at(1, 9), 6443), client), Pass, &syn_ack(front, client)),
+        Case::new(
+            "one client port towards two front ends of one backend: the second gets another",
+            world()
+                .service(tcp, &[(b.0, b.1, via::POD)])
+                .service(Front::tcp(external.0, external.1), &[(b.0, b.1, via::POD)]),
+        )
+        .send(IN, &syn(client, front), Redirect, &syn(client, b).hop())
+        .send(IN, &syn(client, external), Redirect, &syn((client.0, F::OTHER_PORT), b).hop())
+        .send(B, &syn_ack(b, client), Redirect, &syn_ack(front, client).hop())
+        .send(
+            B,
+            &syn_ack(b, (client.0, F::OTHER_PORT)),
+            Redirect,
+            &syn_ack(external, client).hop(),
+        ),
         Case::new(
             "two clients cannot share the only port of a translated source",
             world().service(tcp, &[(near.0, near.1, via::PEER)]),

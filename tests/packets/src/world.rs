@@ -43,6 +43,9 @@ pub trait Plan: Net + Ord {
     fn pods_mask() -> Self::Addr;
     /// Bits of an address.
     const BITS: u32;
+    /// The port that the client's connection to the external address gets when its own is taken: it
+    /// follows from the hash of the tuple.
+    const OTHER_PORT: u16;
 
     /// This node.
     fn node() -> Self::Addr {
@@ -88,6 +91,7 @@ pub trait Plan: Net + Ord {
 
 impl Plan for V4 {
     const BITS: u32 = 32;
+    const OTHER_PORT: u16 = 18_447;
 
     fn at(net: u8, host: u8) -> [u32; 1] {
         [u32::from_ne_bytes([10, 0, net, host])]
@@ -104,6 +108,7 @@ impl Plan for V4 {
 
 impl Plan for V6 {
     const BITS: u32 = 128;
+    const OTHER_PORT: u16 = 2_524;
 
     fn at(net: u8, host: u8) -> [u32; 4] {
         [
@@ -277,6 +282,23 @@ impl<F: InConfig> World<F> {
     #[must_use]
     pub fn rejecting(self, addr: F::Addr) -> Self {
         self.service(Front { addr, port: 0, proto: proto::ANY, flags: service_flags::REJECT }, &[])
+    }
+
+    /// Gives the node another address.
+    #[must_use]
+    pub fn own_address(mut self, addr: F::Addr) -> Self {
+        self.endpoint(addr, 0, endpoint_flags::HOST);
+        self
+    }
+
+    /// Makes the newest two front ends those of one Service.
+    #[must_use]
+    pub fn of_one_service(mut self) -> Self {
+        let id = self.services.last().map_or(0, |(_, service)| service.id);
+        for (_, service) in self.services.iter_mut().rev().take(4) {
+            service.id = id;
+        }
+        self
     }
 
     /// Lets clients of a prefix use the newest Service.
