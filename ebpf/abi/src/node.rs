@@ -55,8 +55,8 @@ pub struct NextHop {
     pub ifindex: u32,
     /// When the kernel was asked: the lower half of the clock, in ticks.
     pub asked_ticks: u32,
-    /// Hardware address of the next hop, then the device's own.
-    pub macs: [[u16; 3]; 2],
+    /// Hardware address of the next hop, then the device's own: how a frame begins.
+    pub macs: [u32; 3],
 }
 
 /// Index in `next_hops` for a peer's address of the family.

@@ -31,10 +31,14 @@ impl Frame {
     /// Moves the start of the packet, and the Ethernet header with it.
     #[inline(always)]
     fn move_start(&mut self, bytes: i32) -> Option<()> {
-        let ethernet: [u16; 7] = self.load(0)?;
+        let macs: [u32; 3] = self.load(0)?;
+        let ethertype: u16 = self.load(12)?;
         // SAFETY: the helper checks the room itself.
         match unsafe { bpf_xdp_adjust_head(self.0, bytes) } {
-            0 => self.store(0, ethernet),
+            0 => {
+                self.store(0, macs)?;
+                self.store(12, ethertype)
+            }
             _ => None,
         }
     }

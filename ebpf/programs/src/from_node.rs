@@ -1,6 +1,8 @@
 //! What comes in by a device of the node or out of the overlay, at TCX: the functions that two programs
 //! share.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::bindings::__sk_buff;
 use skep_abi::{Hook, V4, V6};
 use skep_engine::{Ingress, Net, Step, Tables, Verdict, from_node, from_peer, open_from_node};
@@ -10,22 +12,24 @@ use crate::{
     act::{NEXT, act4, act6},
     skb::Skb,
     tables::KernelTables,
+    zero::zeroed,
 };
 
 /// Runs the functions of the packet's family, one after the other.
 macro_rules! run {
     ($context:ident, $hook:ident, $family:ty, $known:ident, $peer:ident, $open:ident, $act:ident) => {{
-        let mut step = Step::<$family>::default();
+        let mut place = MaybeUninit::<Step<$family>>::uninit();
+        let step = &raw mut *zeroed(&mut place);
         let (hook, mut from_peer) = ($hook as u32, 0);
-        let mut verdict = $known($context, hook, &raw mut step);
+        let mut verdict = $known($context, hook, step);
         if verdict == Verdict::UNWRAP.to_bits() {
             from_peer = 1;
-            verdict = $peer($context, &raw mut step);
+            verdict = $peer($context, step);
         }
         if verdict == Verdict::OPEN.to_bits() {
-            verdict = $open($context, hook, from_peer, &raw mut step);
+            verdict = $open($context, hook, from_peer, step);
         }
-        $act($context, verdict, hook, &raw const step)
+        $act($context, verdict, hook, step)
     }};
 }
 

@@ -15,6 +15,7 @@ mod report;
 mod skb;
 mod tables;
 mod words;
+mod zero;
 
 mod connect;
 mod getpeername;

@@ -14,6 +14,7 @@ use crate::{
     frame::Frame,
     maps,
     tables::{config, peer},
+    zero::zeroed,
 };
 
 /// `XDP_TX`.
@@ -91,33 +92,19 @@ fn ask<F: NextHop>(
     dst: &F::Addr,
     ingress: u32,
 ) -> Option<Hop> {
-    let mut question = blank();
+    let mut place = MaybeUninit::uninit();
+    let question: &mut FibLookup = zeroed(&mut place);
     let src: F::Addr = frame.load(F::SRC)?;
-    F::ask(&mut question, &src, dst);
+    F::ask(question, &src, dst);
     question.ifindex = ingress;
     let bytes = size_of::<FibLookup>() as i32;
     // SAFETY: the question lives over the call, which answers in its place.
-    if unsafe { bpf_fib_lookup(context.cast(), &raw mut question, bytes, 0) } != 0 {
+    if unsafe { bpf_fib_lookup(context.cast(), &raw mut *question, bytes, 0) } != 0 {
         return None;
     }
-    let macs = [question.dmac, question.smac]
-        .map(|mac| [0, 2, 4].map(|place: usize| u16::from_ne_bytes([mac[place], mac[place + 1]])));
+    let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (question.dmac, question.smac);
+    let macs = [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(u32::from_ne_bytes);
     Some(Hop { ifindex: question.ifindex, asked_ticks: 0, macs })
-}
-
-/// A question with nothing in it.
-#[inline(always)]
-fn blank() -> FibLookup {
-    const WORDS: usize = size_of::<FibLookup>() / 8;
-    let mut question = MaybeUninit::<FibLookup>::uninit();
-    let words = question.as_mut_ptr().cast::<u64>();
-    for number in 0..WORDS {
-        // SAFETY: the words of the question, all of them; all zero is a value of it. Volatile keeps the
-        // compiler from making a byte loop of them.
-        unsafe { words.add(number).write_volatile(0) };
-    }
-    // SAFETY: written above.
-    unsafe { question.assume_init() }
 }
 
 #[inline(always)]

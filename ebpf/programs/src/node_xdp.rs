@@ -1,6 +1,8 @@
 //! What comes in by a device of the node, in its driver: Services for the world, as long as the packet
 //! leaves by a device again or goes to a pod whose address is all it lacks.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{bindings::xdp_md, macros::xdp, programs::XdpContext};
 use skep_abi::{Reason, V4, V6};
 use skep_engine::{
@@ -16,6 +18,7 @@ use crate::{
     next_hop::{NextHop, leave},
     report,
     tables::{KernelTables, config},
+    zero::zeroed,
 };
 
 /// `XDP_DROP`.
@@ -28,17 +31,18 @@ const TX: u32 = 3;
 /// Runs the functions of the packet's family, one after the other: see `act`.
 macro_rules! run {
     ($context:ident, $family:ty, $known:ident, $peer:ident, $open:ident, $act:ident) => {{
-        let mut step = Step::<$family>::default();
+        let mut place = MaybeUninit::<Step<$family>>::uninit();
+        let step = &raw mut *zeroed(&mut place);
         let mut from_peer = 0;
-        let mut verdict = $known($context, &raw mut step);
+        let mut verdict = $known($context, step);
         if verdict == Verdict::UNWRAP.to_bits() {
             from_peer = 1;
-            verdict = $peer($context, &raw mut step);
+            verdict = $peer($context, step);
         }
         if verdict == Verdict::OPEN.to_bits() {
-            verdict = $open($context, from_peer, &raw mut step);
+            verdict = $open($context, from_peer, step);
         }
-        $act($context, verdict, &raw const step)
+        $act($context, verdict, step)
     }};
 }
 

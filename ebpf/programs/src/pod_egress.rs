@@ -1,5 +1,7 @@
 //! What the node's stack sends to a pod: TCX egress of the host side of its veth pair.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{EbpfContext as _, bindings::__sk_buff, macros::classifier, programs::TcContext};
 use skep_abi::{Hook, V4, V6};
 use skep_engine::{Net, Step, Tables, Verdict, to_pod};
@@ -9,14 +11,16 @@ use crate::{
     act::{NEXT, act4, act6},
     skb::Skb,
     tables::KernelTables,
+    zero::zeroed,
 };
 
 /// Runs the functions of the packet's family, one after the other.
 macro_rules! run {
     ($context:ident, $family:ty, $decide:ident, $act:ident) => {{
-        let mut step = Step::<$family>::default();
-        let verdict = $decide($context, &raw mut step);
-        $act($context, verdict, Hook::PodEgress as u32, &raw const step)
+        let mut place = MaybeUninit::<Step<$family>>::uninit();
+        let step = &raw mut *zeroed(&mut place);
+        let verdict = $decide($context, step);
+        $act($context, verdict, Hook::PodEgress as u32, step)
     }};
 }
 

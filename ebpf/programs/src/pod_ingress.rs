@@ -1,5 +1,7 @@
 //! What a pod sends: TCX ingress of the host side of its veth pair.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{EbpfContext as _, bindings::__sk_buff, macros::classifier, programs::TcContext};
 use skep_abi::{Hook, V4, V6};
 use skep_engine::{Ingress, Net, Step, Tables, Verdict, from_pod, open_from_pod, route_from_pod};
@@ -9,20 +11,22 @@ use crate::{
     act::{NEXT, act4, act6},
     skb::Skb,
     tables::KernelTables,
+    zero::zeroed,
 };
 
 /// Runs the functions of the packet's family, one after the other.
 macro_rules! run {
     ($context:ident, $family:ty, $known:ident, $open:ident, $route:ident, $act:ident) => {{
-        let mut step = Step::<$family>::default();
-        let mut verdict = $known($context, &raw mut step);
+        let mut place = MaybeUninit::<Step<$family>>::uninit();
+        let step = &raw mut *zeroed(&mut place);
+        let mut verdict = $known($context, step);
         if verdict == Verdict::OPEN.to_bits() {
-            verdict = $open($context, &raw mut step);
+            verdict = $open($context, step);
         }
         if verdict == Verdict::ROUTE.to_bits() {
-            verdict = $route($context, &raw mut step);
+            verdict = $route($context, step);
         }
-        $act($context, verdict, Hook::PodIngress as u32, &raw const step)
+        $act($context, verdict, Hook::PodIngress as u32, step)
     }};
 }
 

@@ -174,11 +174,11 @@ impl KernelNode {
     /// Writes what XDP programs learn of the way to the near node when the device that it is reached by
     /// is the one that packets come in by, as on a node with one device.
     pub fn near_by_same_device(&self) -> Result<()> {
-        let half = |mac: [u8; 6]| [0, 2, 4].map(|at| u16::from_ne_bytes([mac[at], mac[at + 1]]));
+        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (NEIGHBOUR, RECEIVER);
         let hop = NextHop {
             ifindex: LOOPBACK,
             asked_ticks: Clock::new()?.ticks()?,
-            macs: [half(NEIGHBOUR), half(RECEIVER)],
+            macs: [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(u32::from_ne_bytes),
         };
         let table = &self.datapath.tables().next_hops;
         table.insert(&next_hop_index::<V4>(NEAR_PEER), &hop)?;
