@@ -113,6 +113,7 @@ fn frontend(
         scope: match key.scope {
             Scope::Inside => "inside",
             Scope::Outside => "outside",
+            Scope::Local => "node",
         },
         backends: row.backend_count,
         affinity_seconds: row.affinity_s,

@@ -131,10 +131,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Where names for the tools are kept.
     pub run_dir: PathBuf,
-    /// Whose address backends see.
+    /// Whose address backends see, and how packets get back.
     pub sources: Sources,
-    /// How packets from outside get back, unless their Service says otherwise.
-    pub forwarding: ForwardingMode,
 }
 
 impl Config {
@@ -150,8 +148,11 @@ impl Config {
             healthz: bind_address("--healthz-bind-address", &flags.healthz_bind_address, 10_256)?,
             metrics: bind_address("--metrics-bind-address", &flags.metrics_bind_address, 10_249)?,
             run_dir,
-            sources: Sources { masquerade_all: flags.masquerade_all, ..Sources::default() },
-            forwarding: flags.forwarding_mode,
+            sources: Sources {
+                masquerade_all: flags.masquerade_all,
+                dsr: flags.forwarding_mode == ForwardingMode::Dsr,
+                ..Sources::default()
+            },
         })
     }
 }

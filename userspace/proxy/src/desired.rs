@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
+use crate::config::ForwardingMode;
 use crate::endpoint::{self, Slice};
 use crate::frontend::{
     Family, Frontend, FrontendKey, Kind, PortTables, Scope, SourceAddress, WhenEmpty,
@@ -230,6 +233,9 @@ struct Treatment {
     /// What an empty local set means: reject if no endpoint exists anywhere, else drop.
     any_serving: bool,
     source: SourceAddress,
+    dsr: bool,
+    /// Whether the Service admits only some clients of its balancer's addresses.
+    ranged: bool,
 }
 
 impl Treatment {
@@ -246,6 +252,8 @@ impl Treatment {
                 WhenEmpty::Reject
             },
             source: self.source,
+            ranged: self.ranged && kind == Kind::LoadBalancer,
+            dsr: self.dsr,
         }
     }
 }
@@ -284,7 +292,10 @@ fn compile_port(
     // Equal sets share one: a service whose endpoints are all here, or are all gone.
     let shared = selection.local == selection.cluster;
     let local_set = if shared { CLUSTER_SET } else { CLUSTER_SET + 1 };
-    let treat = |policy, source| Treatment { policy, any_serving: selection.any_serving, source };
+    let source_ranges = source_ranges(service, family);
+    let (any_serving, ranged) = (selection.any_serving, !source_ranges.is_empty());
+    let treat = |policy, source| Treatment { policy, any_serving, source, dsr: false, ranged };
+    let dsr = answers_straight(service, node.sources);
     let key = |address, number, scope| FrontendKey {
         address,
         port: number,
@@ -315,8 +326,17 @@ fn compile_port(
                 continue;
             }
             let source = external_source(node.sources, scope, service.external_policy);
-            let frontend = treat(policy, source).frontend(kind, service, local_set);
+            let dsr = dsr && scope == Scope::Outside;
+            let treatment = Treatment { dsr, ..treat(policy, source) };
+            let frontend = treatment.frontend(kind, service, local_set);
             frontends.push((key(address, number, scope), frontend));
+            if dsr {
+                // What other nodes send here for one of this node's backends.
+                let local =
+                    Treatment { policy: TrafficPolicy::Local, any_serving: true, ..treatment };
+                let frontend = local.frontend(kind, service, local_set);
+                frontends.push((key(address, number, Scope::Local), frontend));
+            }
         }
     }
     let uses_local = frontends.iter().any(|(_, frontend)| frontend.local_only);
@@ -334,7 +354,26 @@ fn compile_port(
         );
         draining.sort_unstable();
     }
-    PortTables { name: port.name.clone(), family, sets, frontends, draining }
+    PortTables { name: port.name.clone(), family, sets, frontends, source_ranges, draining }
+}
+
+/// Who may use the balancer's addresses of one family; empty means everybody.
+fn source_ranges(service: &ProxiedService, family: Family) -> Vec<IpNet> {
+    let of_family = |range: &&IpNet| Family::of(range.addr()) == family;
+    let mut ranges: Vec<_> =
+        service.source_ranges.iter().filter(of_family).map(IpNet::trunc).collect();
+    ranges.sort_unstable();
+    ranges.dedup();
+    ranges
+}
+
+/// Whether backends answer clients from outside straight. Under a Local policy they do anyway, and
+/// between nodes of somebody else's network nothing carries packets as they came.
+fn answers_straight(service: &ProxiedService, sources: Sources) -> bool {
+    let default = if sources.dsr { ForwardingMode::Dsr } else { ForwardingMode::Snat };
+    service.forwarding.unwrap_or(default) == ForwardingMode::Dsr
+        && service.external_policy == TrafficPolicy::Cluster
+        && !sources.foreign
 }
 
 fn external_addresses(

@@ -8,6 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 /// A transport protocol that a Service port can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
@@ -67,6 +69,8 @@ pub enum Scope {
     Inside,
     /// Everybody else.
     Outside,
+    /// Another node that has chosen a backend of this one and sends packets on as they came.
+    Local,
 }
 
 /// One address that this node translates.
@@ -137,6 +141,10 @@ pub struct Frontend {
     pub when_empty: WhenEmpty,
     /// Which source its backends see.
     pub source: SourceAddress,
+    /// Only clients in [`PortTables::source_ranges`] may use it.
+    pub ranged: bool,
+    /// Backends on other nodes answer their clients straight.
+    pub dsr: bool,
 }
 
 /// How an existing connection to a backend is treated.
@@ -187,6 +195,8 @@ pub struct PortTables {
     pub sets: Vec<Vec<Backend>>,
     /// The addresses and how each is treated.
     pub frontends: Vec<(FrontendKey, Frontend)>,
+    /// Who may use the frontends that are ranged; of this family, sorted.
+    pub source_ranges: Vec<IpNet>,
     /// Endpoints that get no new connection but still exist: what is open to them goes on.
     pub draining: Vec<Backend>,
 }

@@ -53,6 +53,8 @@ fn port(
         local_only: true,
         when_empty: WhenEmpty::Reject,
         source: SourceAddress::AsPlaced,
+        ranged: false,
+        dsr: false,
     };
     let addresses = match only {
         Some(address) => vec![address],
@@ -79,6 +81,7 @@ fn port(
             local: true,
         }]],
         frontends,
+        source_ranges: Vec::new(),
         draining: Vec::new(),
     })
 }

@@ -28,6 +28,8 @@ pub struct Sources {
     pub detects_local: bool,
     /// Every client of a cluster address gets the node's address.
     pub masquerade_all: bool,
+    /// Packets from outside are answered by the backend's node, unless their Service says otherwise.
+    pub dsr: bool,
 }
 
 impl LocalNode {

@@ -4,12 +4,13 @@
 //! order. A Service changes in one write: its new run of slots is complete before the row that points
 //! to it flips, and the old run stays whole until no program can hold the old row.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use ipnet::IpNet;
 use skep_abi::{Service, proto, service_flags};
 
 use crate::arena::{Arena, Run};
@@ -48,10 +49,14 @@ pub struct Plan {
     pub backends: Vec<BackendRow>,
     /// Runs of `slots`.
     pub slots: Vec<(Run, Vec<u32>)>,
+    /// Rows of `ranges`, by service id.
+    pub ranges: Vec<(u32, IpNet)>,
     /// Rows of `services` to insert or replace.
     pub services: Vec<(RowKey, Service)>,
     /// Rows of `services` to remove.
     pub removed: Vec<RowKey>,
+    /// Rows of `ranges` to remove.
+    pub ranges_removed: Vec<(u32, IpNet)>,
     /// Rows of `backends` whose connections are to be cut.
     pub gone: Vec<BackendRow>,
 }
@@ -79,6 +84,8 @@ pub struct Snapshot {
     pub slots: HashMap<Run, u64>,
     /// The rows of `backends` that are in use, of both families.
     pub backends: Vec<BackendRow>,
+    /// All rows of `ranges`.
+    pub ranges: BTreeSet<(u32, IpNet)>,
 }
 
 /// How much the tables can hold.
@@ -138,6 +145,10 @@ pub struct Planner {
     slots: Vec<(Run, Vec<u32>)>,
     /// Rows to write, or to remove.
     pending: HashMap<RowKey, Option<Service>>,
+    /// All rows of `ranges`, as they will be written.
+    ranges: BTreeSet<(u32, IpNet)>,
+    /// Those that somebody wants, or that are to be removed.
+    pending_ranges: BTreeMap<(u32, IpNet), bool>,
     /// Ports that found no room.
     pub starved: u64,
 }
@@ -169,6 +180,8 @@ impl Planner {
             settled: false,
             slots: Vec::new(),
             pending: HashMap::new(),
+            ranges: snapshot.ranges,
+            pending_ranges: BTreeMap::new(),
             starved: 0,
         }
     }
@@ -201,6 +214,18 @@ impl Planner {
         for (run, _) in std::mem::take(&mut self.unclaimed_runs) {
             self.arena.retire(run, now);
         }
+        let ports = self.ports.values().flatten().map(|(_, state)| state);
+        let claimed: BTreeSet<_> = ports.flat_map(PortState::ranges).collect();
+        for range in self.ranges.clone().difference(&claimed) {
+            self.set_range(*range, false);
+        }
+    }
+
+    fn set_range(&mut self, range: (u32, IpNet), wanted: bool) {
+        let changed = if wanted { self.ranges.insert(range) } else { self.ranges.remove(&range) };
+        if changed {
+            self.pending_ranges.insert(range, wanted);
+        }
     }
 
     /// What to write since the last call. Before [`Planner::settle`] nothing that was found at the start
@@ -211,6 +236,10 @@ impl Planner {
             let (usable, gone) = ids.take_changed(now, self.settled);
             plan.backends.extend(usable);
             plan.gone.extend(gone);
+        }
+        for (range, wanted) in std::mem::take(&mut self.pending_ranges) {
+            let rows = if wanted { &mut plan.ranges } else { &mut plan.ranges_removed };
+            rows.push(range);
         }
         for (key, row) in self.pending.drain() {
             match row {
@@ -263,6 +292,9 @@ impl Planner {
             Some(state) => state.id,
             None => self.claim_id(&tables),
         };
+        for range in &tables.source_ranges {
+            self.set_range((id, *range), true);
+        }
         // Take the new before giving up the old: what is in both never looks gone.
         self.acquire(&tables);
         let runs: Vec<_> =
@@ -272,6 +304,9 @@ impl Planner {
             self.count_cluster_ip(key, frontend, 1);
         }
         if let Some(before) = before {
+            for range in before.ranges().filter(|(_, r)| !tables.source_ranges.contains(r)) {
+                self.set_range(range, false);
+            }
             let kept = |key: &FrontendKey| tables.frontends.iter().any(|(k, _)| k == key);
             for (key, frontend) in &before.tables.frontends {
                 self.count_cluster_ip(key, frontend, -1);
@@ -289,6 +324,7 @@ impl Planner {
 
     fn remove_port(&mut self, state: PortState, now: Instant) {
         self.ids_in_use.remove(&state.id);
+        state.ranges().for_each(|range| self.set_range(range, false));
         for (key, frontend) in &state.tables.frontends {
             self.count_cluster_ip(key, frontend, -1);
             self.remove_row((*key).into(), state.id);
@@ -418,6 +454,11 @@ impl Planner {
 }
 
 impl PortState {
+    /// Its rows of `ranges`.
+    fn ranges(&self) -> impl Iterator<Item = (u32, IpNet)> + '_ {
+        self.tables.source_ranges.iter().map(|range| (self.id, *range))
+    }
+
     /// The run that holds exactly these backends.
     fn run_of(&self, addresses: &[SocketAddr]) -> Option<Run> {
         let same =
@@ -437,6 +478,12 @@ fn row(id: u32, frontend: &Frontend, tables: &PortTables, runs: &[Option<Run>]) 
     }
     if frontend.kind == Kind::NodePort {
         flags |= service_flags::NODE_PORT;
+    }
+    if frontend.ranged {
+        flags |= service_flags::SOURCE_RANGES;
+    }
+    if frontend.dsr {
+        flags |= service_flags::DSR;
     }
     match frontend.source {
         SourceAddress::AsPlaced => {}

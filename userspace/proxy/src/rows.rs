@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use skep_abi::{
-    Backend, Family, Flow, FlowKey, Service, ServiceKey, V4, V6, backend_state, config_flags,
-    endpoint_flags, proto, scope, via,
+    Backend, Family, Flow, FlowKey, RANGE_ALLOWED, RangeKey, Service, ServiceKey, V4, V6,
+    backend_state, config_flags, endpoint_flags, proto, scope, via,
 };
 use skep_bpf::{FamilyTables, Result, Table, Tables};
 
@@ -34,7 +35,9 @@ pub fn snapshot(tables: &Tables) -> Result<Snapshot> {
     }
     let mut backends = backends(&tables.v4)?;
     backends.extend(self::backends(&tables.v6)?);
-    Ok(Snapshot { services, slots, backends })
+    let mut ranges = ranges(&tables.v4)?;
+    ranges.extend(self::ranges(&tables.v6)?);
+    Ok(Snapshot { services, slots, backends, ranges: ranges.into_iter().collect() })
 }
 
 /// Writes a plan, in its order.
@@ -45,10 +48,22 @@ pub fn apply(tables: &Tables, plan: &Plan, ways: &Ways) -> Result<()> {
     for (run, contents) in &plan.slots {
         tables.slots.write(run.base, contents)?;
     }
+    for (id, range) in &plan.ranges {
+        write_range(&tables.v4, *id, *range)?;
+        write_range(&tables.v6, *id, *range)?;
+    }
     insert_services(&tables.v4, &plan.services)?;
     insert_services(&tables.v6, &plan.services)?;
     for key in &plan.removed {
         remove_service(tables, key)?;
+    }
+    for (id, range) in &plan.ranges_removed {
+        if let Some(key) = range_key::<V4>(*id, *range) {
+            tables.v4.ranges.remove(&key)?;
+        }
+        if let Some(key) = range_key::<V6>(*id, *range) {
+            tables.v6.ranges.remove(&key)?;
+        }
     }
     plan.gone.iter().try_for_each(|row| write_backend(tables, row, ways))
 }
@@ -156,6 +171,23 @@ pub fn set_host_backends(tables: &Tables, present: bool) -> Result<()> {
     Ok(())
 }
 
+fn write_range<F: Family>(tables: &FamilyTables<F>, id: u32, range: IpNet) -> Result<()> {
+    range_key::<F>(id, range).map_or(Ok(()), |key| tables.ranges.insert(&key, &RANGE_ALLOWED))
+}
+
+fn range_key<F: Family>(service: u32, range: IpNet) -> Option<RangeKey<F>> {
+    let addr = F::addr_from_ip(range.network())?;
+    Some(RangeKey { prefix_len: u32::BITS + u32::from(range.prefix_len()), service, addr })
+}
+
+fn ranges<F: Family>(tables: &FamilyTables<F>) -> Result<Vec<(u32, IpNet)>> {
+    let range = |(key, _): (RangeKey<F>, u32)| {
+        let bits = u8::try_from(key.prefix_len.checked_sub(u32::BITS)?).ok()?;
+        Some((key.service, IpNet::new(F::addr_to_ip(key.addr), bits).ok()?))
+    };
+    Ok(tables.ranges.entries()?.into_iter().filter_map(range).collect())
+}
+
 fn services<F: Family>(tables: &FamilyTables<F>) -> Result<Vec<(RowKey, Service)>> {
     let row = |(key, row): (ServiceKey<F>, Service)| (row_key(&key), row);
     Ok(tables.services.entries()?.into_iter().map(row).collect())
@@ -167,7 +199,11 @@ pub fn row_key<F: Family>(key: &ServiceKey<F>) -> RowKey {
         address: F::addr_to_ip(key.addr),
         port: u16::from_be(key.port_be),
         protocol: key.proto,
-        scope: if key.scope == scope::EXTERNAL { Scope::Outside } else { Scope::Inside },
+        scope: match key.scope {
+            scope::EXTERNAL => Scope::Outside,
+            scope::LOCAL => Scope::Local,
+            _ => Scope::Inside,
+        },
     }
 }
 
@@ -179,6 +215,7 @@ fn service_key<F: Family>(key: &RowKey) -> Option<ServiceKey<F>> {
         scope: match key.scope {
             Scope::Inside => scope::INTERNAL,
             Scope::Outside => scope::EXTERNAL,
+            Scope::Local => scope::LOCAL,
         },
     })
 }

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use clap::ValueEnum;
 use ipnet::IpNet;
 
+use crate::config::ForwardingMode;
 use crate::frontend::Protocol;
 use crate::objects::{self, Object};
 
@@ -14,6 +16,9 @@ const DEFAULT_AFFINITY_S: u32 = 10_800;
 
 /// Marks a Service that another proxy serves.
 pub const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+
+/// By which a Service chooses its forwarding mode: `snat` or `dsr`.
+pub const FORWARDING_ANNOTATION: &str = "skep.dev/forwarding-mode";
 
 /// Namespace and name of a Service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,6 +90,8 @@ pub struct ProxiedService {
     pub external_policy: TrafficPolicy,
     /// Seconds for which a client stays with its backend.
     pub affinity_s: Option<NonZeroU32>,
+    /// How packets from outside get back, if the Service says so itself.
+    pub forwarding: Option<ForwardingMode>,
     /// Where a load balancer asks whether this node has endpoints.
     pub health_check_node_port: Option<u16>,
 }
@@ -119,6 +126,7 @@ impl ProxiedService {
             internal_policy: TrafficPolicy::parse(&spec.internal_traffic_policy),
             external_policy,
             affinity_s: affinity(spec),
+            forwarding: forwarding(object),
             health_check_node_port: number(spec.health_check_node_port)
                 .filter(|_| external_policy == TrafficPolicy::Local),
         })
@@ -172,6 +180,11 @@ fn affinity(spec: &objects::ServiceSpec) -> Option<NonZeroU32> {
         .and_then(|client_ip| client_ip.timeout_seconds)
         .and_then(|seconds| u32::try_from(seconds).ok());
     NonZeroU32::new(configured.unwrap_or(DEFAULT_AFFINITY_S))
+}
+
+fn forwarding(object: &objects::Service) -> Option<ForwardingMode> {
+    let text = object.meta().annotations.get(FORWARDING_ANNOTATION)?;
+    ForwardingMode::from_str(text, true).ok()
 }
 
 fn port(port: &objects::ServicePort) -> Option<ServicePort> {

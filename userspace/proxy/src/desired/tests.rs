@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::frontend::Protocol;
+use crate::service::FORWARDING_ANNOTATION;
 
 fn desired() -> Desired {
     Desired::new(LocalNode {
@@ -251,4 +252,62 @@ fn the_same_port_for_two_protocols_is_two_frontends() {
     let (_, ports) = desired.take_changed(usize::MAX).pop().expect("changed");
     let protocols: Vec<_> = ports.iter().map(|port| port.frontends[0].0.protocol).collect();
     assert_eq!(protocols, [Protocol::Udp, Protocol::Tcp]);
+}
+
+#[test]
+fn only_a_balancers_addresses_have_ranges() {
+    let mut desired = desired();
+    let spec = serde_json::json!({
+        "type": "LoadBalancer", "clusterIP": "10.96.0.7", "externalIPs": ["192.0.2.50"],
+        "loadBalancerSourceRanges": ["10.1.2.3/8", "fd00::/8"],
+        "ports": [{ "name": "http", "port": 80, "nodePort": 30080 }],
+    });
+    let mut object = service(&spec);
+    object.status = Some(objects::ServiceStatus {
+        load_balancer: Some(objects::LoadBalancerStatus {
+            ingress: vec![objects::LoadBalancerIngress {
+                ip: "192.0.2.60".into(),
+                ip_mode: "VIP".into(),
+            }],
+        }),
+    });
+    desired.set_service(&object);
+    let port = only_port(&mut desired);
+    assert_eq!(port.source_ranges, ["10.0.0.0/8".parse::<IpNet>().expect("range")]);
+    for (key, frontend) in &port.frontends {
+        assert_eq!(frontend.ranged, key.address.to_string() == "192.0.2.60", "{key}");
+    }
+}
+
+#[test]
+fn direct_server_return_is_for_outside_and_serves_what_other_nodes_send() {
+    // (annotation, cluster's mode, policy, foreign network, whether)
+    for (annotation, default, policy, foreign, expected) in [
+        (None, false, "Cluster", false, false),
+        (None, true, "Cluster", false, true),
+        (Some("dsr"), false, "Cluster", false, true),
+        (Some("snat"), true, "Cluster", false, false),
+        (Some("dsr"), false, "Local", false, false),
+        (Some("dsr"), false, "Cluster", true, false),
+    ] {
+        let mut node = desired().node;
+        node.sources = Sources { dsr: default, foreign, ..Sources::default() };
+        let mut desired = Desired::new(node);
+        let mut spec = NODE_PORT();
+        spec["externalTrafficPolicy"] = policy.into();
+        let mut object = service(&spec);
+        let annotation = annotation.map(|mode| (FORWARDING_ANNOTATION.to_owned(), mode.to_owned()));
+        object.metadata.as_mut().expect("has one").annotations.extend(annotation.clone());
+        desired.set_service(&object);
+        let endpoints = serde_json::json!([
+            { "addresses": ["10.244.0.1"], "nodeName": "a" },
+            { "addresses": ["10.244.1.2"], "nodeName": "b" },
+        ]);
+        desired.set_slice(&slice("web-1", "web", &endpoints));
+        let port = only_port(&mut desired);
+        let dsr: Vec<_> = port.frontends.iter().filter(|(_, frontend)| frontend.dsr).collect();
+        let told: Vec<_> = dsr.iter().map(|(key, f)| (key.scope, port.sets[f.set].len())).collect();
+        let wanted: &[_] = if expected { &[(Scope::Outside, 2), (Scope::Local, 1)] } else { &[] };
+        assert_eq!(told, wanted, "{annotation:?} {default} {policy} {foreign}");
+    }
 }

@@ -16,6 +16,7 @@ struct Tables {
     services: BTreeMap<RowKey, Service>,
     slots: Vec<u32>,
     backends: BTreeMap<u32, BackendRow>,
+    ranges: BTreeSet<(u32, IpNet)>,
 }
 
 impl Tables {
@@ -30,6 +31,10 @@ impl Tables {
             };
             assert!(!self.services.values().any(in_use), "{run:?} is written while in use");
             self.slots[run.base as usize..][..slots.len()].copy_from_slice(&slots);
+        }
+        self.ranges.extend(plan.ranges);
+        for range in plan.ranges_removed {
+            assert!(self.ranges.remove(&range), "{range:?} was not there");
         }
         self.services.extend(plan.services);
         for key in plan.removed {
@@ -49,6 +54,7 @@ impl Tables {
                 .map(|row| (run(row), fingerprint(&slots(run(row)))))
                 .collect(),
             backends: self.backends.values().copied().collect(),
+            ranges: self.ranges.clone(),
         }
     }
 
@@ -97,12 +103,15 @@ fn tables(address: &str, set: &[u16]) -> Vec<PortTables> {
         local_only: false,
         when_empty: WhenEmpty::Reject,
         source: SourceAddress::AsPlaced,
+        ranged: false,
+        dsr: false,
     };
     vec![PortTables {
         name: "http".into(),
         family: Family::V4,
         sets: vec![backends(set)],
         frontends: vec![(key, frontend)],
+        source_ranges: Vec::new(),
         draining: Vec::new(),
     }]
 }
@@ -222,4 +231,37 @@ fn two_services_cannot_share_an_address_and_port() {
     planner.set_service(&ServiceName::new("shop", "thief"), tables("192.0.2.1", &[2]), now);
     kernel.apply(planner.take_plan(now));
     assert_eq!(kernel.reach("192.0.2.1", 80), [1]);
+}
+
+#[test]
+fn ranges_follow_their_service_and_survive_a_restart() {
+    let mut planner = fresh();
+    let mut kernel = Tables::default();
+    let now = Instant::now();
+    let with = |ranges: &[&str]| {
+        let mut ports = tables("192.0.2.1", &[1]);
+        ports[0].frontends[0].1.ranged = !ranges.is_empty();
+        ports[0].source_ranges = ranges.iter().map(|r| r.parse().expect("range")).collect();
+        ports
+    };
+    let held = |kernel: &Tables| -> Vec<String> {
+        kernel.ranges.iter().map(|(_, range)| range.to_string()).collect()
+    };
+    planner.set_service(&web(), with(&["10.0.0.0/8", "192.0.2.0/24"]), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(held(&kernel), ["10.0.0.0/8", "192.0.2.0/24"]);
+    let row = kernel.services.values().find(|row| row.flags & service_flags::REJECT == 0);
+    let (id, flags) = row.map(|row| (row.id, row.flags)).expect("a row");
+    assert_eq!(flags & service_flags::SOURCE_RANGES, service_flags::SOURCE_RANGES);
+    assert!(kernel.ranges.iter().all(|(of, _)| *of == id));
+
+    kernel.ranges.insert((id + 7, "10.9.0.0/16".parse().expect("range")));
+    let mut planner = Planner::new(CAPACITY, kernel.snapshot());
+    planner.set_service(&web(), with(&["10.0.0.0/8"]), now);
+    planner.settle(now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(held(&kernel), ["10.0.0.0/8"]);
+    planner.set_service(&web(), Vec::new(), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(held(&kernel), [] as [&str; 0]);
 }
