@@ -5,7 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, VARY};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, VARY};
 use http::{Response, StatusCode};
 use skep_api::codec::{self, Media};
 use skep_api::names::GroupVersionKind;
@@ -39,6 +39,15 @@ pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 /// JSON that needs no schema: discovery, OpenAPI, keys.
 pub(crate) fn json(value: &serde_json::Value) -> Response<Body> {
     bytes(StatusCode::OK, Media::Json.content_type(), value.to_string())
+}
+
+/// The way to another path, for good.
+pub(crate) fn moved(location: &str) -> Answer {
+    let mut response = Response::new(body::full(""));
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    let location = HeaderValue::from_str(location).map_err(Status::internal)?;
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
 }
 
 /// An object of a kind.

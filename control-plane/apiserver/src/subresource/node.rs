@@ -11,7 +11,7 @@ use skep_api::status::Status;
 use skep_auth::authn::UserInfo;
 use skep_auth::authz::{Attributes, Resource, Target};
 
-use crate::answer::Answer;
+use crate::answer::{self, Answer};
 use crate::call::Call;
 use crate::request::Verb;
 
@@ -40,6 +40,11 @@ struct Destination {
 }
 
 pub(super) async fn connect(call: Call) -> Answer {
+    if call.subresource() == Some("proxy")
+        && let Some(location) = proxy::root_of(&call)
+    {
+        return answer::moved(&location);
+    }
     let destination = match (call.resource.plural.as_ref(), call.subresource()) {
         ("pods", Some("log")) => kubelet::log(&call).await?,
         ("pods", Some(stream @ ("exec" | "attach" | "portforward"))) => {

@@ -93,6 +93,19 @@ async fn logs_and_proxied_paths_reach_the_kubelet() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_proxied_root_is_read_below_the_last_slash() {
+    let server = server_with_pod().await;
+    let get = |path: &str| {
+        let request = Request::get(path).body(kube::client::Body::empty()).unwrap();
+        server.admin.client.send(request)
+    };
+    let moved = get("/api/v1/nodes/n/proxy?a=b").await.unwrap();
+    assert_eq!(moved.status(), 301);
+    assert_eq!(moved.headers()["location"], "/api/v1/nodes/n/proxy/?a=b");
+    assert_eq!(get("/api/v1/nodes/n/proxy/?a=b").await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upgraded_connection_is_passed_through_byte_for_byte() {
     let server = server_with_pod().await;
     let profile = Profile::client(Subject::member("a", "system:masters"), DAY);

@@ -1,5 +1,7 @@
 //! The proxies: to a kubelet, to a port of a pod, to an endpoint of a Service.
 
+use http::Method;
+use http::header::UPGRADE;
 use rand::RngExt;
 use serde_json::Value;
 use skep_api::Object;
@@ -126,10 +128,22 @@ fn number(port: &str) -> Result<u16, Status> {
     port.parse().map_err(|_| Status::bad_request(format!("invalid port {port:?}")))
 }
 
+/// Where to read the proxied root: a page at a path without the last slash would have its relative links
+/// beside the proxy's path, not below it.
+pub(super) fn root_of(call: &Call) -> Option<String> {
+    let reads = matches!(call.method, Method::GET | Method::HEAD);
+    let upgrades = call.headers.contains_key(UPGRADE);
+    let is_root = call.path.rest.is_empty() && !call.raw_path.ends_with('/');
+    (reads && !upgrades && is_root).then(|| format!("{}/{}", call.raw_path, query(call)))
+}
+
+fn query(call: &Call) -> String {
+    call.raw_query.as_deref().map(|query| format!("?{query}")).unwrap_or_default()
+}
+
 /// What of the request's path is the destination's.
 fn path(call: &Call) -> String {
-    let query = call.raw_query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
-    format!("/{}{query}", call.path.rest)
+    format!("/{}{}", call.path.rest, query(call))
 }
 
 #[cfg(test)]
