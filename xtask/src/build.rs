@@ -58,6 +58,14 @@ pub(crate) fn all() -> Result<Built> {
 /// Cargo, run in the repository.
 pub(crate) fn cargo() -> std::process::Command {
     let mut cargo = command([std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())]);
+    // What the outer cargo says of xtask's own package: build scripts would take it for a change.
+    let of_package =
+        |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|p| name.starts_with(p));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(of_package) {
+            cargo.env_remove(name);
+        }
+    }
     cargo.current_dir(root());
     cargo
 }
