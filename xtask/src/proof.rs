@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
+use std::net::SocketAddr;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::build;
-use crate::cluster::layout::{Layout, address};
+use crate::cluster::layout::{Layout, address, address6};
 use crate::cluster::up::kubectl;
 use crate::command::{capture, command};
 use crate::progress::step;
@@ -75,9 +76,9 @@ pub(crate) fn prove(layout: &Layout) -> Result<Proven> {
     })?;
     let replicas = names(layout, &["get", "pods", "-l", "app=page", "-o", "name"])?;
     let nodes = names(layout, &["get", "nodes", "-o", "name"])?;
-    let service = capture(&mut kubectl(
+    let services = capture(&mut kubectl(
         layout,
-        &["get", "service", "page", "-o", "jsonpath={.spec.clusterIP}"],
+        &["get", "service", "page", "-o", "jsonpath={.spec.clusterIPs[*]}"],
     ))?;
     let client_node = capture(&mut kubectl(
         layout,
@@ -93,18 +94,23 @@ pub(crate) fn prove(layout: &Layout) -> Result<Proven> {
         );
     }
 
-    let inside = format!("{service}:80");
-    let mut paths = vec![(Sender::pod(layout, &client_node), inside.clone())];
-    for node in &nodes {
-        paths.push((Sender::place(layout, node), inside.clone()));
+    let mut paths = Vec::new();
+    for address in services.split_whitespace() {
+        let inside = SocketAddr::new(address.parse()?, 80);
+        paths.push((Sender::pod(layout, &client_node), inside));
+        for node in &nodes {
+            paths.push((Sender::place(layout, node), inside));
+        }
     }
     for number in 1..=u8::try_from(nodes.len()).context("too many nodes")? {
-        let target = format!("{}:{NODE_PORT}", address(number));
-        paths.push((Sender::place(layout, "outside"), target));
+        for address in [address(number), address6(number)] {
+            let target = SocketAddr::new(address.parse()?, NODE_PORT);
+            paths.push((Sender::place(layout, "outside"), target));
+        }
     }
     let mut lines = Vec::new();
     for (sender, target) in &paths {
-        for (how, url) in [("fetch", format!("http://{target}/")), ("udp", target.clone())] {
+        for (how, url) in [("fetch", format!("http://{target}/")), ("udp", target.to_string())] {
             let name = format!("{how:<5} {target} from {}", sender.name);
             let seen = step(&name, || answered(sender, how, &url, &replicas))?;
             lines.push(format!("{name}: {TIMES} answers, {seen} replicas"));

@@ -85,7 +85,12 @@ impl Layout {
 
 /// The names of `count` nodes.
 pub(crate) fn node_names(count: u8) -> impl Iterator<Item = String> {
-    (1..=count).map(|number| format!("n{number}"))
+    (1..=count).map(node_name)
+}
+
+/// The name of the node with this number.
+pub(crate) fn node_name(number: u8) -> String {
+    format!("n{number}")
 }
 
 /// A node's address; the switch is 10.199.0.1.
@@ -93,5 +98,17 @@ pub(crate) fn address(number: u8) -> String {
     format!("10.199.0.{}", 10 + number)
 }
 
+/// A node's IPv6 address; the switch is fd00:10:199::1.
+pub(crate) fn address6(number: u8) -> String {
+    format!("fd00:10:199::{}", 10 + number)
+}
+
 /// The network beyond the switch: the switch is .1, `outside` is .2.
 pub(crate) const OUTSIDE: &str = "10.198.0";
+/// The same in IPv6: the switch is 1, `outside` is 2.
+pub(crate) const OUTSIDE6: &str = "fd00:10:198::";
+
+/// Ranges of all pods.
+pub(crate) const PODS: &str = "10.244.0.0/16,fd00:10:244::/56";
+/// Ranges of Services.
+pub(crate) const SERVICES: &str = "10.96.0.0/16,fd00:10:96::/112";

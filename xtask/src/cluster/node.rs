@@ -12,7 +12,7 @@ use clap::Args;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
-use super::layout::Layout;
+use super::layout::{Layout, PODS, SERVICES, address, address6, node_name};
 use super::plane::{Plane, Service};
 use crate::command::{capture, command};
 use crate::{images, machine};
@@ -47,12 +47,9 @@ pub(crate) struct Options {
     /// The cluster
     #[arg(long)]
     cluster: String,
-    /// The node's name
+    /// The node's number, which gives its name and addresses
     #[arg(long)]
-    name: String,
-    /// The node's address
-    #[arg(long)]
-    address: String,
+    number: u8,
     /// The program skep
     #[arg(long)]
     skep: PathBuf,
@@ -73,10 +70,10 @@ pub(crate) struct Options {
 /// When the node cannot be set up; its programs' ends are only logged.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let layout = Layout { name: options.cluster.clone() };
-    let node = Node { options, layout: &layout };
+    let node = &Node { options, name: node_name(options.number), layout: &layout };
     node.join_control_groups()?;
     node.enter_namespaces()?;
-    fs::write(layout.pid_file(&options.name), std::process::id().to_string())?;
+    fs::write(layout.pid_file(&node.name), std::process::id().to_string())?;
     std::thread::scope(|scope| {
         scope.spawn(|| node.keep("containerd", || node.containerd()));
         for service in node.services() {
@@ -84,16 +81,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         node.import_images()?;
         node.wait_for("the control plane's token", || {
-            layout.node(&options.name).join("join").exists()
+            layout.node(&node.name).join("join").exists()
         })?;
         node.keep("agent", || node.agent());
         Ok(())
     })
 }
 
-#[derive(Clone, Copy)]
 struct Node<'a> {
     options: &'a Options,
+    name: String,
     layout: &'a Layout,
 }
 
@@ -102,7 +99,7 @@ impl Node<'_> {
     fn join_control_groups(&self) -> Result<()> {
         let me = std::process::id().to_string();
         for cluster in self.layout.cgroup_folders() {
-            let node = cluster.join(&self.options.name);
+            let node = cluster.join(&self.name);
             let folder = node.join(SYSTEM_GROUP);
             fs::create_dir_all(&folder)
                 .with_context(|| format!("cannot make {}", folder.display()))?;
@@ -123,13 +120,13 @@ impl Node<'_> {
     }
 
     fn enter_namespaces(&self) -> Result<()> {
-        let own = self.layout.node(&self.options.name).join("fs");
-        let path = Path::new("/run/netns").join(self.layout.namespace(&self.options.name));
+        let own = self.layout.node(&self.name).join("fs");
+        let path = Path::new("/run/netns").join(self.layout.namespace(&self.name));
         let net = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         setns(net, CloneFlags::CLONE_NEWNET).context("cannot enter the network namespace")?;
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
             .context("cannot leave the machine's mount namespace")?;
-        nix::unistd::sethostname(&self.options.name)?;
+        nix::unistd::sethostname(&self.name)?;
         propagation("/", MsFlags::MS_PRIVATE)?;
         for folder in OWN_FOLDERS {
             let (source, target) = (own.join(folder), Path::new("/").join(folder));
@@ -148,7 +145,7 @@ impl Node<'_> {
     }
 
     fn containerd(&self) -> Result<Command> {
-        let config = self.layout.node(&self.options.name).join("containerd.toml");
+        let config = self.layout.node(&self.name).join("containerd.toml");
         fs::write(&config, containerd_config())?;
         let mut containerd = command(["containerd", "--config"]);
         containerd.arg(config);
@@ -156,9 +153,9 @@ impl Node<'_> {
     }
 
     fn services(&self) -> Vec<Service> {
-        let Options { plane, skep, upstream, address, .. } = self.options;
+        let Options { plane, skep, upstream, number, .. } = self.options;
         let upstream = upstream.clone().unwrap_or_default();
-        plane.map(|plane| plane.services(skep, &upstream, address)).unwrap_or_default()
+        plane.map(|plane| plane.services(skep, &upstream, &address(*number))).unwrap_or_default()
     }
 
     /// The shell gives the socket the number that socket activation expects (sd_listen_fds(3)).
@@ -177,11 +174,13 @@ impl Node<'_> {
     }
 
     fn agent(&self) -> Result<Command> {
-        let join = fs::read_to_string(self.layout.node(&self.options.name).join("join"))?;
+        let join = fs::read_to_string(self.layout.node(&self.name).join("join"))?;
         let mut agent = command([&self.options.skep]);
         agent.arg("agent").args(join.split_whitespace());
-        agent.args(["--hostname-override", &self.options.name, "--node-ip", &self.options.address]);
-        let group = self.layout.cgroup(&self.options.name);
+        agent.args(["--hostname-override", &self.name, "--node-ip"]);
+        agent.arg(format!("{},{}", address(self.options.number), address6(self.options.number)));
+        agent.args(["--cluster-cidr", PODS, "--service-cluster-ip-range", SERVICES]);
+        let group = self.layout.cgroup(&self.name);
         let sockets = machine::cgroup2().context("no cgroup2 file system is mounted")?;
         agent.arg("--socket-cgroup").arg(sockets.join(group.trim_start_matches('/')));
         agent.args(["--cgroup-root", &group]);
@@ -200,7 +199,7 @@ impl Node<'_> {
         let start = Instant::now();
         while !done() {
             if start.elapsed() > PATIENCE {
-                bail!("{}: gave up waiting for {what}", self.options.name);
+                bail!("{}: gave up waiting for {what}", self.name);
             }
             std::thread::sleep(POLL);
         }
@@ -209,7 +208,7 @@ impl Node<'_> {
 
     /// Starts a program again and again, its output appended to its log.
     fn keep(&self, name: &str, make: impl Fn() -> Result<Command>) {
-        let path = self.layout.log(&self.options.name, name);
+        let path = self.layout.log(&self.name, name);
         loop {
             let ended = File::options()
                 .create(true)

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
+use super::layout::{PODS, SERVICES};
+
 /// Where `skep server` and `skep apiserver` keep certificates, in the node's mount namespace.
 const PKI: &str = "/var/lib/skep/server/pki";
 /// Kubeconfigs of upstream's programs.
@@ -52,13 +54,19 @@ impl Plane {
         match self {
             Self::Skep => vec![Service {
                 name: "server",
-                line: format!("exec {skep} server --advertise-address {address}"),
+                line: format!(
+                    "exec {skep} server --advertise-address {address} --cluster-cidr {PODS} \
+                     --service-cluster-ip-range {SERVICES}"
+                ),
                 listens: true,
             }],
             Self::UpstreamControllers => vec![
                 Service {
                     name: "apiserver",
-                    line: format!("exec {skep} apiserver --advertise-address {address}"),
+                    line: format!(
+                        "exec {skep} apiserver --advertise-address {address} \
+                         --service-cluster-ip-range {SERVICES}"
+                    ),
                     listens: true,
                 },
                 with(
@@ -68,8 +76,8 @@ impl Plane {
                          --controllers=*,bootstrap-signer-controller,token-cleaner-controller \
                          --cluster-signing-cert-file={PKI}/ca.crt --cluster-signing-key-file={PKI}/ca.key \
                          --root-ca-file={PKI}/ca.crt --service-account-private-key-file={PKI}/sa.key \
-                         --allocate-node-cidrs --cluster-cidr=10.244.0.0/16 \
-                         --service-cluster-ip-range=10.96.0.0/16 --use-service-account-credentials",
+                         --allocate-node-cidrs --cluster-cidr={PODS} \
+                         --service-cluster-ip-range={SERVICES} --use-service-account-credentials",
                         config("controller-manager"),
                         upstream("kube-controller-manager"),
                     ),
@@ -98,7 +106,7 @@ impl Plane {
                     format!(
                         "{} && exec {} --advertise-address={address} \
                          --etcd-servers=http://127.0.0.1:2379 --authorization-mode=Node,RBAC \
-                         --enable-bootstrap-token-auth --service-cluster-ip-range=10.96.0.0/16 \
+                         --enable-bootstrap-token-auth --service-cluster-ip-range={SERVICES} \
                          --client-ca-file={PKI}/ca.crt --tls-cert-file={PKI}/apiserver.crt \
                          --tls-private-key-file={PKI}/apiserver.key \
                          --kubelet-client-certificate={PKI}/apiserver-kubelet-client.crt \
@@ -117,7 +125,7 @@ impl Plane {
                     format!(
                         "{} && exec {skep} controller-manager --kubeconfig={CONFIGS}/controller-manager.kubeconfig \
                          --cluster-signing-cert-file={PKI}/ca.crt --cluster-signing-key-file={PKI}/ca.key \
-                         --root-ca-file={PKI}/ca.crt --cluster-cidr=10.244.0.0/16 --allocate-node-cidrs",
+                         --root-ca-file={PKI}/ca.crt --cluster-cidr={PODS} --allocate-node-cidrs",
                         config("controller-manager")
                     ),
                 ),

@@ -168,7 +168,7 @@ fn start(
     fs::create_dir_all(layout.node(name))?;
     let log = File::create(layout.log(name, "node"))?;
     let mut node = command([Path::new("setsid"), &std::env::current_exe()?]);
-    node.args(["node", "--cluster", &layout.name, "--name", name, "--address", &address(number)])
+    node.args(["node", "--cluster", &layout.name, "--number", &number.to_string()])
         .arg("--skep")
         .arg(&parts.built.skep)
         .arg("--images")

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
-use super::layout::{Layout, OUTSIDE, address, node_names};
+use super::layout::{Layout, OUTSIDE, OUTSIDE6, address, address6, node_names};
 use crate::command::{capture, command};
 
 /// Makes the namespaces of the switch, the nodes and the outside, and wires them.
@@ -26,9 +26,11 @@ pub(super) fn lay(layout: &Layout, nodes: u8) -> Result<()> {
         &[
             "link add br0 type bridge".to_owned(),
             "addr add 10.199.0.1/24 dev br0".to_owned(),
+            "addr add fd00:10:199::1/64 dev br0 nodad".to_owned(),
             "link set br0 up".to_owned(),
             format!("link add outside type veth peer name eth0 netns {outside}"),
             format!("addr add {OUTSIDE}.1/24 dev outside"),
+            format!("addr add {OUTSIDE6}1/64 dev outside nodad"),
             "link set outside up".to_owned(),
         ],
     )?;
@@ -36,8 +38,10 @@ pub(super) fn lay(layout: &Layout, nodes: u8) -> Result<()> {
         Some(&outside),
         &[
             format!("addr add {OUTSIDE}.2/24 dev eth0"),
+            format!("addr add {OUTSIDE6}2/64 dev eth0 nodad"),
             "link set eth0 up".to_owned(),
             format!("route add default via {OUTSIDE}.1"),
+            format!("route add default via {OUTSIDE6}1"),
         ],
     )?;
     for (number, node) in (1..=nodes).zip(node_names(nodes)) {
@@ -54,8 +58,10 @@ pub(super) fn lay(layout: &Layout, nodes: u8) -> Result<()> {
             Some(&namespace),
             &[
                 format!("addr add {}/24 dev eth0", address(number)),
+                format!("addr add {}/64 dev eth0 nodad", address6(number)),
                 "link set eth0 up".to_owned(),
                 "route add default via 10.199.0.1".to_owned(),
+                "route add default via fd00:10:199::1".to_owned(),
             ],
         )?;
     }
@@ -67,6 +73,7 @@ pub(super) fn lay(layout: &Layout, nodes: u8) -> Result<()> {
         "sysctl",
         "-qw",
         "net.ipv4.ip_forward=1",
+        "net.ipv6.conf.all.forwarding=1",
     ]))
     .map(drop)
 }
