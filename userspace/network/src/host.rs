@@ -42,6 +42,7 @@ impl Host {
     /// Loads the programs, or takes over those that run, and attaches them.
     pub async fn set_up(config: HostConfig) -> anyhow::Result<Self> {
         sysctl::set("ipv4/ip_forward", "1")?;
+        forward_ipv6()?;
         // The larger of "all" and the device's own value counts.
         sysctl::set("ipv4/conf/all/rp_filter", "0")?;
         sysctl::set("ipv4/conf/default/rp_filter", "0")?;
@@ -277,6 +278,20 @@ fn family<F: Family>(
     if config.foreign || !pod_ranges.is_empty() {
         (to.pods, to.pods_mask) = prefix(pod_ranges);
     }
+}
+
+/// Lets the stack forward IPv6, where the kernel has it. A node that forwards takes routes from router
+/// advertisements only where told so (`accept_ra` 2): a device that took them still does.
+fn forward_ipv6() -> anyhow::Result<()> {
+    let Ok(devices) = std::fs::read_dir("/proc/sys/net/ipv6/conf") else { return Ok(()) };
+    for device in devices.flatten() {
+        let accepts = std::fs::read_to_string(device.path().join("accept_ra")).unwrap_or_default();
+        if accepts.trim() == "1" {
+            let name = device.file_name();
+            sysctl::set(&format!("ipv6/conf/{}/accept_ra", name.to_string_lossy()), "2")?;
+        }
+    }
+    Ok(sysctl::set("ipv6/conf/all/forwarding", "1")?)
 }
 
 /// Whether an address means the same beyond its own link and host.
