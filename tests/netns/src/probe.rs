@@ -58,7 +58,16 @@ impl Place {
 
     /// Asks once over a new socket; the error is what the client's system call said.
     pub fn ask(&self, protocol: &str, address: &str) -> Result<Client, String> {
-        let output = self.probe(&["ask", protocol, address]).output().expect("the probe runs");
+        self.client(&["ask", protocol, address])
+    }
+
+    /// Sends a megabyte over TCP, gets it back, and asks.
+    pub fn ask_bulk(&self, address: &str) -> Result<Client, String> {
+        self.client(&["bulk", "tcp", address])
+    }
+
+    fn client(&self, words: &[&str]) -> Result<Client, String> {
+        let output = self.probe(words).output().expect("the probe runs");
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
         }

@@ -15,6 +15,7 @@ const USAGE: &str = "usage:
   skep-probe serve PORT NAME        TCP and UDP; says \"ready\", then serves until killed
   skep-probe ask tcp|udp|udp-unconnected ADDRESS:PORT
                                     prints the server's NAME and the client address that it saw
+  skep-probe bulk tcp ADDRESS:PORT  sends a megabyte and waits for all of it to come back
   skep-probe steady tcp|udp ADDRESS:PORT
                                     talks over one socket until standard input ends; prints how often";
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
                 ("ask", "tcp") => ask_tcp(address),
                 ("ask", "udp") => ask_udp(address),
                 ("ask", "udp-unconnected") => ask_udp_unconnected(address),
+                ("bulk", "tcp") => bulk_tcp(address),
                 ("steady", "tcp") => steady_tcp(address),
                 ("steady", "udp") => steady_udp(address),
                 _ => Err(io::Error::other(USAGE)),
@@ -69,6 +71,16 @@ fn say(stream: &mut BufReader<TcpStream>, line: &str) -> io::Result<String> {
 
 fn ask_tcp(address: SocketAddr) -> io::Result<()> {
     println!("{}", say(&mut connect(address)?, WHO)?);
+    Ok(())
+}
+
+fn bulk_tcp(address: SocketAddr) -> io::Result<()> {
+    let mut stream = connect(address)?;
+    let line = "skep".repeat(1 << 18);
+    if say(&mut stream, &line)? != line {
+        return Err(io::Error::other("something else came back"));
+    }
+    println!("{}", say(&mut stream, WHO)?);
     Ok(())
 }
 
