@@ -65,6 +65,11 @@ impl Desired {
         }
     }
 
+    /// Whether any Service waits to be taken.
+    pub fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     /// Every Service is to be compiled again.
     pub fn touch_all(&mut self) {
         self.changed.extend(self.entries.keys().cloned());

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use skep_abi::{
-    Backend, Family, Flow, FlowKey, RANGE_ALLOWED, RangeKey, Service, ServiceKey, V4, V6,
-    backend_state, config_flags, endpoint_flags, proto, scope, via,
+    Backend, Endpoint, EndpointKey, Family, Flow, FlowKey, NO_PEER, Node, NodeKey, RANGE_ALLOWED,
+    RangeKey, Service, ServiceKey, V4, V6, backend_state, config_flags, endpoint_flags, proto,
+    scope, via,
 };
 use skep_bpf::{FamilyTables, Result, Table, Tables};
 
@@ -149,17 +150,37 @@ pub fn take_sockets(tables: &Tables, gone: &[BackendRow]) -> Result<HashSet<u64>
     Ok(cookies)
 }
 
-/// The node's own addresses, as the network part wrote them.
-pub fn host_addresses(tables: &Tables) -> Result<Vec<IpAddr>> {
-    fn of<F: Family>(tables: &FamilyTables<F>) -> Result<Vec<IpAddr>> {
+/// What is on this node, as the network part and the plugin wrote it.
+pub fn here(tables: &Tables) -> Result<Vec<(IpAddr, Way)>> {
+    fn of<F: Family>(tables: &FamilyTables<F>) -> Result<Vec<(IpAddr, Way)>> {
         let entries = tables.endpoints.entries()?.into_iter();
-        let host = entries.filter(|(_, endpoint)| endpoint.flags & endpoint_flags::HOST != 0);
-        Ok(host.map(|(key, _)| F::addr_to_ip(key.addr)).collect())
+        let way = |(key, endpoint): (EndpointKey<F>, Endpoint)| {
+            let is_host = endpoint.flags & endpoint_flags::HOST != 0;
+            let way = if is_host { Way::Host } else { Way::Pod(endpoint.ifindex) };
+            (F::addr_to_ip(key.addr), way)
+        };
+        Ok(entries.map(way).collect())
     }
-    let mut addresses = of(&tables.v4)?;
-    addresses.extend(of(&tables.v6)?);
-    addresses.sort_unstable();
-    Ok(addresses)
+    let mut here = of(&tables.v4)?;
+    here.extend(of(&tables.v6)?);
+    here.sort_unstable_by_key(|(address, _)| *address);
+    Ok(here)
+}
+
+/// The prefixes of other nodes, as the network part wrote them.
+pub fn peers(tables: &Tables) -> Result<Vec<(IpNet, u32)>> {
+    fn of<F: Family>(tables: &FamilyTables<F>) -> Result<Vec<(IpNet, u32)>> {
+        let entries = tables.nodes.entries()?.into_iter();
+        let peer = |(key, node): (NodeKey<F>, Node)| {
+            let bits = u8::try_from(key.prefix_len).ok()?;
+            let prefix = IpNet::new(F::addr_to_ip(key.addr), bits).ok()?;
+            (node.peer != NO_PEER).then_some((prefix, node.peer))
+        };
+        Ok(entries.filter_map(peer).collect())
+    }
+    let mut peers = of(&tables.v4)?;
+    peers.extend(of(&tables.v6)?);
+    Ok(peers)
 }
 
 /// Tells the programs whether any backend is the node itself.
@@ -299,11 +320,13 @@ fn backend<F: Family>(row: &BackendRow, ways: &Ways) -> Option<Backend<F>> {
     if row.state == backend_state::UNUSED {
         return Some(Backend::default());
     }
-    let (via, ifindex) = match ways.to(row.address.ip()) {
-        Way::Lookup => (via::LOOKUP, 0),
-        Way::Host => (via::HOST, 0),
-        Way::Device(ifindex) => (via::DEVICE, ifindex),
+    let (via, ifindex, peer) = match ways.to(row.address.ip()) {
+        Way::Lookup => (via::LOOKUP, 0, 0),
+        Way::Host => (via::HOST, 0, 0),
+        Way::Pod(ifindex) => (via::POD, ifindex, 0),
+        Way::Peer(peer) => (via::PEER, 0, peer),
+        Way::Device(ifindex) => (via::DEVICE, ifindex, 0),
     };
     let port_be = row.address.port().to_be();
-    Some(Backend { addr, port_be, state: row.state, via, ifindex, peer: 0 })
+    Some(Backend { addr, port_be, state: row.state, via, ifindex, peer })
 }

@@ -27,7 +27,7 @@ use crate::rows;
 use crate::run::Event;
 use crate::service::ServiceName;
 use crate::watch;
-use crate::ways::Ways;
+use crate::ways::{Way, Ways};
 
 /// Services that are planned and written at a time: what is on its way to the tables stays small.
 const CHUNK: usize = 64;
@@ -54,6 +54,8 @@ pub(crate) struct State {
     /// The addresses by which the cluster knows the node.
     primary: Vec<IpAddr>,
     surroundings: Option<Surroundings>,
+    /// Prefixes of the other nodes of skep's own pod network.
+    peers: Vec<(IpNet, u32)>,
     ways: Ways,
     health: Arc<Health>,
     health_checks: HealthChecks,
@@ -102,6 +104,7 @@ impl State {
             node,
             primary: Vec::new(),
             surroundings,
+            peers: Vec::new(),
             ways: Ways::default(),
             health_checks: HealthChecks::new(health.clone()),
             health,
@@ -119,6 +122,7 @@ impl State {
             changed_host_ports: BTreeSet::new(),
             to_cut: Vec::new(),
         };
+        state.read_peers();
         state.read_addresses();
         // Rows of host ports that are there already must not look superfluous.
         state.read_host_ports();
@@ -221,6 +225,10 @@ impl State {
             return;
         }
         let (start, mut services, mut wrote) = (Instant::now(), 0, false);
+        if self.surroundings.is_none() && self.desired.has_changed() {
+            // A pod's row is there before its endpoint is.
+            self.read_addresses();
+        }
         loop {
             let changed = self.desired.take_changed(CHUNK);
             let host_ports = std::mem::take(&mut self.changed_host_ports);
@@ -319,6 +327,7 @@ impl State {
     }
 
     pub(crate) fn keep_house(&mut self) {
+        self.read_peers();
         self.read_addresses();
         if self.must_reread {
             self.reread();
@@ -372,14 +381,24 @@ impl State {
         }
     }
 
+    fn read_peers(&mut self) {
+        match rows::peers(self.datapath.tables()) {
+            Ok(peers) => self.peers = peers,
+            Err(error) => tracing::error!(%error, "cannot read where nodes are"),
+        }
+    }
+
     fn read_addresses(&mut self) {
-        let hosts = match rows::host_addresses(self.datapath.tables()) {
-            Ok(hosts) => hosts,
+        let tables = self.datapath.tables();
+        let here = match rows::here(tables) {
+            Ok(here) => here,
             Err(error) => {
-                tracing::error!(%error, "cannot read the node's addresses");
+                tracing::error!(%error, "cannot read where addresses are");
                 return;
             }
         };
+        let hosts = here.iter().filter(|(_, way)| *way == Way::Host);
+        let hosts: Vec<_> = hosts.map(|(address, _)| *address).collect();
         let served =
             |address: &&IpAddr| self.config.node_port_addresses.serves_on(**address, &self.primary);
         let addresses: Vec<_> = hosts.iter().filter(served).copied().collect();
@@ -388,14 +407,21 @@ impl State {
             self.desired.set_node(self.node.clone());
             self.attachments_read = None;
         }
-        let Some(surroundings) = &self.surroundings else { return };
-        let ways = Ways::foreign(hosts, surroundings.routes.iter().copied());
-        if ways != self.ways {
-            self.ways = ways;
-            let backends = self.planner.backends();
-            if let Err(error) = rows::update_ways(self.datapath.tables(), backends, &self.ways) {
-                tracing::error!(%error, "cannot write the ways to backends");
-            }
+        self.set_ways(match &self.surroundings {
+            Some(surroundings) => Ways::foreign(&hosts, surroundings.routes.iter().copied()),
+            None => Ways::own(here, self.peers.iter().copied()),
+        });
+    }
+
+    /// Rows that are written follow their ways: a pod's device, a node's index may be another's later.
+    fn set_ways(&mut self, ways: Ways) {
+        if ways == self.ways {
+            return;
+        }
+        self.ways = ways;
+        let (tables, backends) = (self.datapath.tables(), self.planner.backends());
+        if let Err(error) = rows::update_ways(tables, backends, &self.ways) {
+            tracing::error!(%error, "cannot write the ways to backends");
         }
     }
 

@@ -16,6 +16,10 @@ pub enum Way {
     Lookup,
     /// The node itself.
     Host,
+    /// A pod of this node, behind this host side of its veth pair.
+    Pod(u32),
+    /// The other node with this index in `peers`.
+    Peer(u32),
     /// Behind this device, by the kernel's routes.
     Device(u32),
 }
@@ -23,37 +27,52 @@ pub enum Way {
 /// All that is known about ways.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ways {
-    hosts: Vec<IpAddr>,
-    /// Devices by prefix, under each length of prefixes, the longest first.
-    routes: Vec<(u8, HashMap<IpNet, u32>)>,
+    /// Of single addresses on this node.
+    here: HashMap<IpAddr, Way>,
+    /// Of prefixes, under each length, the longest first.
+    prefixes: Vec<(u8, HashMap<IpNet, Way>)>,
 }
 
 impl Ways {
     /// On somebody else's pod network: the node's own addresses, and its routes with their devices.
-    pub fn foreign(mut hosts: Vec<IpAddr>, routes: impl IntoIterator<Item = (IpNet, u32)>) -> Self {
-        hosts.sort_unstable();
-        let mut by_length: HashMap<u8, HashMap<IpNet, u32>> = HashMap::new();
-        for (prefix, device) in routes {
-            // The first of several is the one with the best metric: the kernel lists it first.
-            let of_length = by_length.entry(prefix.prefix_len()).or_default();
-            of_length.entry(prefix.trunc()).or_insert(device);
-        }
-        let mut routes: Vec<_> = by_length.into_iter().collect();
-        routes.sort_unstable_by_key(|(length, _)| std::cmp::Reverse(*length));
-        Self { hosts, routes }
+    pub fn foreign(hosts: &[IpAddr], routes: impl IntoIterator<Item = (IpNet, u32)>) -> Self {
+        let here = hosts.iter().map(|host| (*host, Way::Host)).collect();
+        let routes = routes.into_iter().map(|(prefix, device)| (prefix, Way::Device(device)));
+        Self { here, prefixes: by_length(routes) }
+    }
+
+    /// On skep's own: what is on this node, and the other nodes' prefixes.
+    pub fn own(
+        here: impl IntoIterator<Item = (IpAddr, Way)>,
+        peers: impl IntoIterator<Item = (IpNet, u32)>,
+    ) -> Self {
+        let peers = peers.into_iter().map(|(prefix, peer)| (prefix, Way::Peer(peer)));
+        Self { here: here.into_iter().collect(), prefixes: by_length(peers) }
     }
 
     /// How this address is reached.
     pub fn to(&self, address: IpAddr) -> Way {
-        if self.hosts.binary_search(&address).is_ok() {
-            return Way::Host;
+        if let Some(way) = self.here.get(&address) {
+            return *way;
         }
-        let device = self.routes.iter().find_map(|(length, devices)| {
+        let way = self.prefixes.iter().find_map(|(length, ways)| {
             let prefix = IpNet::new(address, *length).ok()?.trunc();
-            devices.get(&prefix)
+            ways.get(&prefix)
         });
-        device.map_or(Way::Lookup, |device| Way::Device(*device))
+        way.copied().unwrap_or_default()
     }
+}
+
+fn by_length(ways: impl Iterator<Item = (IpNet, Way)>) -> Vec<(u8, HashMap<IpNet, Way>)> {
+    let mut by_length: HashMap<u8, HashMap<IpNet, Way>> = HashMap::new();
+    for (prefix, way) in ways {
+        // The first of several is the one with the best metric: the kernel lists it first.
+        let of_length = by_length.entry(prefix.prefix_len()).or_default();
+        of_length.entry(prefix.trunc()).or_insert(way);
+    }
+    let mut by_length: Vec<_> = by_length.into_iter().collect();
+    by_length.sort_unstable_by_key(|(length, _)| std::cmp::Reverse(*length));
+    by_length
 }
 
 #[cfg(test)]
@@ -71,7 +90,7 @@ mod tests {
             ("fd00::/64", 3),
         ];
         let routes = routes.map(|(prefix, device)| (prefix.parse().expect("prefix"), device));
-        let ways = Ways::foreign(vec!["192.0.2.1".parse().expect("address")], routes);
+        let ways = Ways::foreign(&["192.0.2.1".parse().expect("address")], routes);
         for (address, way) in [
             ("192.0.2.1", Way::Host),
             ("10.244.1.20", Way::Device(7)),
@@ -84,5 +103,24 @@ mod tests {
             assert_eq!(ways.to(address.parse().expect("address")), way, "{address}");
         }
         assert_eq!(Ways::default().to("10.0.0.1".parse().expect("address")), Way::Lookup);
+    }
+
+    #[test]
+    fn pods_here_and_nodes_elsewhere_are_told_apart() {
+        let address = |text: &str| text.parse::<IpAddr>().expect("address");
+        let here = [(address("10.244.1.5"), Way::Pod(7)), (address("192.0.2.1"), Way::Host)];
+        let peers = [("10.244.2.0/24", 1), ("192.0.2.2/32", 1), ("fd00:2::/64", 2)];
+        let ways = Ways::own(here, peers.map(|(net, peer)| (net.parse().expect("prefix"), peer)));
+        for (text, way) in [
+            ("10.244.1.5", Way::Pod(7)),
+            ("10.244.1.6", Way::Lookup),
+            ("192.0.2.1", Way::Host),
+            ("10.244.2.9", Way::Peer(1)),
+            ("192.0.2.2", Way::Peer(1)),
+            ("fd00:2::9", Way::Peer(2)),
+            ("198.51.100.1", Way::Lookup),
+        ] {
+            assert_eq!(ways.to(address(text)), way, "{text}");
+        }
     }
 }
