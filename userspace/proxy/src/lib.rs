@@ -28,6 +28,7 @@ mod run;
 pub mod selection;
 pub mod service;
 mod state;
+pub mod verify;
 pub mod watch;
 pub mod ways;
 

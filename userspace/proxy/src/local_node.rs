@@ -1,12 +1,15 @@
 //! What the proxy must know about the node that it runs on.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 /// The label with a node's zone.
 pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// This node, as far as Services depend on it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LocalNode {
     /// Its name in the API.
     pub name: Box<str>,
@@ -19,7 +22,7 @@ pub struct LocalNode {
 }
 
 /// What decides whether a backend sees its client's own address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sources {
     /// The pod network is somebody else's: where a pod is cannot be told from its packets' way.
     pub foreign: bool,
@@ -32,7 +35,26 @@ pub struct Sources {
     pub dsr: bool,
 }
 
+/// The name of its file in the run folder.
+const FILE: &str = "node.json";
+
 impl LocalNode {
+    /// What the proxy of this run folder takes the node for.
+    ///
+    /// # Errors
+    /// When no proxy has written it.
+    pub fn read(run_dir: &Path) -> std::io::Result<Self> {
+        Ok(serde_json::from_slice(&std::fs::read(run_dir.join(FILE))?)?)
+    }
+
+    /// Leaves it for the tools, in one step.
+    pub fn write(&self, run_dir: &Path) -> std::io::Result<()> {
+        std::fs::create_dir_all(run_dir)?;
+        let fresh = run_dir.join(format!("{FILE}.new"));
+        std::fs::write(&fresh, serde_json::to_vec(self)?)?;
+        std::fs::rename(fresh, run_dir.join(FILE))
+    }
+
     /// Every address on which node ports are served. IPv6 has none on loopback, as upstream.
     pub fn node_port_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);

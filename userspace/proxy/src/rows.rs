@@ -24,8 +24,7 @@ pub fn capacity(tables: &Tables) -> Capacity {
 
 /// What the tables hold.
 pub fn snapshot(tables: &Tables) -> Result<Snapshot> {
-    let mut services = services(&tables.v4)?;
-    services.extend(self::services(&tables.v6)?);
+    let services = all_services(tables)?;
     let mut slots = HashMap::new();
     for (_, row) in services.iter().filter(|(_, row)| row.slot_count > 0) {
         let run = Run { base: row.slot_base, count: row.slot_count };
@@ -36,9 +35,22 @@ pub fn snapshot(tables: &Tables) -> Result<Snapshot> {
     }
     let mut backends = backends(&tables.v4)?;
     backends.extend(self::backends(&tables.v6)?);
-    let mut ranges = ranges(&tables.v4)?;
-    ranges.extend(self::ranges(&tables.v6)?);
-    Ok(Snapshot { services, slots, backends, ranges: ranges.into_iter().collect() })
+    let ranges = all_ranges(tables)?.into_iter().collect();
+    Ok(Snapshot { services, slots, backends, ranges })
+}
+
+/// All rows of `services`.
+pub fn all_services(tables: &Tables) -> Result<Vec<(RowKey, Service)>> {
+    let mut all = services(&tables.v4)?;
+    all.extend(services(&tables.v6)?);
+    Ok(all)
+}
+
+/// All rows of `ranges`, by service id.
+pub fn all_ranges(tables: &Tables) -> Result<Vec<(u32, IpNet)>> {
+    let mut all = ranges(&tables.v4)?;
+    all.extend(ranges(&tables.v6)?);
+    Ok(all)
 }
 
 /// Writes a plan, in its order.

@@ -49,13 +49,17 @@ pub async fn run(
 
 /// Begins to follow what the proxy has to know; ends with the receiver of `events`.
 pub(crate) fn follow_api(config: &Config, client: &Client, events: &mpsc::Sender<Event>) {
-    let labels = format!("!{PROXY_NAME_LABEL},!{HEADLESS_LABEL}");
-    let ours = Selection { labels, ..Selection::default() };
+    let ours = Selection { labels: selector(), ..Selection::default() };
     let fields = format!("metadata.name={}", config.node_name);
     let own = Selection { fields, ..Selection::default() };
     spawn(client, ours.clone(), events, Event::Service);
     spawn(client, ours, events, Event::Slice);
     spawn(client, own, events, Event::Node);
+}
+
+/// Which Services and EndpointSlices concern a node.
+pub(crate) fn selector() -> String {
+    format!("!{PROXY_NAME_LABEL},!{HEADLESS_LABEL}")
 }
 
 fn spawn<K: Object>(

@@ -150,7 +150,7 @@ impl State {
                 let addresses = node.status.iter().flat_map(|status| &status.addresses);
                 let internal = addresses.filter(|address| address.kind == "InternalIP");
                 self.primary = internal.filter_map(|ip| ip.address.parse().ok()).collect();
-                self.desired.set_node(self.node.clone());
+                self.set_node();
                 self.read_addresses();
                 self.health.set_node(Some(&node));
             }
@@ -381,6 +381,13 @@ impl State {
         }
     }
 
+    fn set_node(&mut self) {
+        self.desired.set_node(self.node.clone());
+        if let Err(error) = self.node.write(&self.config.run_dir) {
+            tracing::warn!(%error, "cannot leave what is known of the node for the tools");
+        }
+    }
+
     fn read_peers(&mut self) {
         match rows::peers(self.datapath.tables()) {
             Ok(peers) => self.peers = peers,
@@ -404,7 +411,7 @@ impl State {
         let addresses: Vec<_> = hosts.iter().filter(served).copied().collect();
         if addresses != self.node.addresses {
             self.node.addresses = addresses;
-            self.desired.set_node(self.node.clone());
+            self.set_node();
             self.attachments_read = None;
         }
         self.set_ways(match &self.surroundings {
