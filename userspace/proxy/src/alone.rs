@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::detect::Detector;
+use crate::notices;
 use crate::objects::{Node, Object, ServiceCidr};
 use crate::run::{self, Event};
 use crate::state::Surroundings;
@@ -23,7 +24,7 @@ use crate::watch::{self, Selection};
 /// Changes of devices and routes come in bursts: how long one is waited for.
 const GATHER: Duration = Duration::from_millis(20);
 /// How often flows that have ended or fallen silent are removed.
-const SWEEP: Duration = Duration::from_secs(10);
+const SWEEP: Duration = Duration::from_secs(30);
 /// Events that wait for the proxy.
 const EVENTS: usize = 1024;
 
@@ -68,10 +69,11 @@ pub async fn run_alone(
     let host = host.await.context("setting up the datapath died")??;
     let datapath = host.datapath().clone();
     let surroundings = Surroundings { routes: host.netlink().all_routes().await? };
+    let notices = notices::reporter(client.clone(), &config.node_name);
     let follower = Follower { host, detector: Detector::new(&settings), events };
     let follow = follower.run(settings.proxy.node_name, client, shutdown.clone());
     tokio::select! {
-        outcome = run::serve(config, datapath, Some(surroundings), received, shutdown) => outcome,
+        outcome = run::serve(config, datapath, Some(surroundings), notices, received, shutdown) => outcome,
         outcome = follow => outcome,
     }
 }

@@ -70,6 +70,19 @@ impl Desired {
         !self.changed.is_empty()
     }
 
+    /// This Service is to be compiled again.
+    pub fn touch(&mut self, name: &ServiceName) {
+        if self.entries.contains_key(name) {
+            self.changed.insert(name.clone());
+        }
+    }
+
+    /// The uid of a Service; empty when it is not known.
+    pub fn uid(&self, name: &ServiceName) -> &str {
+        let service = self.entries.get(name).and_then(|entry| entry.service.as_ref());
+        service.map_or("", |service| &service.uid)
+    }
+
     /// Every Service is to be compiled again.
     pub fn touch_all(&mut self) {
         self.changed.extend(self.entries.keys().cloned());

@@ -21,6 +21,7 @@ pub mod local_node;
 pub mod maglev;
 pub mod metrics;
 pub mod names;
+pub mod notices;
 pub mod objects;
 pub mod plan;
 pub mod rows;

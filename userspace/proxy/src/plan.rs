@@ -266,6 +266,32 @@ impl Planner {
         ports.map(|(key, state)| (state.id, key))
     }
 
+    /// What a Service asked for and did not get: the reason in a word, and a sentence.
+    pub fn refusals(&self, name: &ServiceName) -> Vec<(&'static str, String)> {
+        let mut refusals = Vec::new();
+        for (_, state) in self.ports.get(name).into_iter().flatten() {
+            for (key, _) in &state.tables.frontends {
+                // One sentence per address, whoever sees it.
+                let row = self.rows.get(&RowKey::from(*key)).map(|row| row.id);
+                if key.scope == Scope::Outside && row.is_some_and(|id| id != state.id) {
+                    let owner = self.owner(row.unwrap_or_default());
+                    refusals.push(("AddressTaken", format!("{key} is served for {owner} already")));
+                }
+            }
+            let starved = state.runs.iter().zip(&state.tables.sets);
+            if starved.into_iter().any(|(run, set)| run.is_none() && !set.is_empty()) {
+                let note = "the node's tables have no room for its endpoints".to_owned();
+                refusals.push(("TablesFull", note));
+            }
+        }
+        refusals
+    }
+
+    fn owner(&self, id: u32) -> String {
+        let owner = self.ids().find(|(other, _)| *other == id);
+        owner.map_or_else(|| "another Service".into(), |(_, key)| key.to_string())
+    }
+
     /// All rows of `backends`, as written.
     pub fn backends(&self) -> impl Iterator<Item = BackendRow> {
         self.backends.iter().flat_map(BackendIds::rows)

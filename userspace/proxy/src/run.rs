@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::health::{self, Health};
 use crate::metrics::{self, Metrics};
+use crate::notices::{self, Notice};
 use crate::objects::{EndpointSlice, Node, Object, Service};
 use crate::service::PROXY_NAME_LABEL;
 use crate::state::{State, Surroundings};
@@ -44,7 +45,8 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let (events, received) = mpsc::channel(BATCH);
     follow_api(&config, &client, &events);
-    serve(config, datapath, None, received, shutdown).await
+    let notices = notices::reporter(client, &config.node_name);
+    serve(config, datapath, None, notices, received, shutdown).await
 }
 
 /// Begins to follow what the proxy has to know; ends with the receiver of `events`.
@@ -77,6 +79,7 @@ pub(crate) async fn serve(
     config: Config,
     datapath: Arc<Datapath>,
     surroundings: Option<Surroundings>,
+    notices: mpsc::Sender<Notice>,
     mut events: mpsc::Receiver<Event>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -95,8 +98,14 @@ pub(crate) async fn serve(
             None => std::future::pending().await,
         }
     };
-    let mut state =
-        State::new(config.clone(), datapath, surroundings, health.clone(), metrics.clone())?;
+    let mut state = State::new(
+        config.clone(),
+        datapath,
+        surroundings,
+        health.clone(),
+        metrics.clone(),
+        notices,
+    )?;
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     let mut host_ports = tokio::time::interval(HOST_PORTS);
     let mut batch = Vec::with_capacity(BATCH);

@@ -74,6 +74,8 @@ pub struct ServicePort {
 /// A Service that has addresses to translate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxiedService {
+    /// The object's uid.
+    pub uid: Box<str>,
     /// The addresses inside the cluster.
     pub cluster_ips: Vec<IpAddr>,
     /// Addresses that somebody else routes to the nodes.
@@ -114,6 +116,7 @@ impl ProxiedService {
         let external_policy = TrafficPolicy::parse(&spec.external_traffic_policy);
         let with_load_balancer = spec.kind == "LoadBalancer";
         Some(Self {
+            uid: object.meta().uid.as_str().into(),
             cluster_ips,
             external_ips: addresses(&spec.external_ips),
             load_balancer_ips: if with_load_balancer {

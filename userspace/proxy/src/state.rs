@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use skep_bpf::Datapath;
 use skep_network::attachments::{Attachment, Attachments};
 use skep_network::sockets;
+use tokio::sync::mpsc;
 
 use crate::backend_ids::BackendRow;
 use crate::config::Config;
@@ -21,6 +22,7 @@ use crate::host_ports;
 use crate::local_node::{LocalNode, ZONE_LABEL};
 use crate::metrics::Metrics;
 use crate::names::NamesLog;
+use crate::notices::Notice;
 use crate::objects::{EndpointSlice, Node, Object, Service};
 use crate::plan::{Plan, Planner};
 use crate::rows;
@@ -60,6 +62,11 @@ pub(crate) struct State {
     health: Arc<Health>,
     health_checks: HealthChecks,
     metrics: Arc<Metrics>,
+    notices: mpsc::Sender<Notice>,
+    /// Services that did not get all that they asked for, and what they were told.
+    refused: BTreeMap<ServiceName, Vec<(&'static str, String)>>,
+    /// Those whose health check cannot be served.
+    refused_checks: BTreeSet<ServiceName>,
     /// When what led to the changes that wait happened.
     triggers: Vec<SystemTime>,
     /// What happened before counts for nobody's speed.
@@ -86,6 +93,7 @@ impl State {
         surroundings: Option<Surroundings>,
         health: Arc<Health>,
         metrics: Arc<Metrics>,
+        notices: mpsc::Sender<Notice>,
     ) -> anyhow::Result<Self> {
         let tables = datapath.tables();
         let snapshot = rows::snapshot(tables).context("cannot read the tables")?;
@@ -109,6 +117,9 @@ impl State {
             health_checks: HealthChecks::new(health.clone()),
             health,
             metrics,
+            notices,
+            refused: BTreeMap::new(),
+            refused_checks: BTreeSet::new(),
             triggers: Vec::new(),
             start: SystemTime::now(),
             listed_services: None,
@@ -229,6 +240,10 @@ impl State {
             // A pod's row is there before its endpoint is.
             self.read_addresses();
         }
+        if self.desired.has_changed() {
+            // What stood in their way may be gone.
+            self.refused.keys().for_each(|name| self.desired.touch(name));
+        }
         loop {
             let changed = self.desired.take_changed(CHUNK);
             let host_ports = std::mem::take(&mut self.changed_host_ports);
@@ -247,6 +262,7 @@ impl State {
             }
             self.apply(now);
             self.name(&names);
+            names.iter().for_each(|name| self.tell_refusals(name));
             wrote = true;
         }
         if !std::mem::replace(&mut self.settled, true) {
@@ -257,9 +273,7 @@ impl State {
         }
         if wrote {
             tracing::debug!(services, micros = start.elapsed().as_micros(), "wrote");
-            for (service, error) in self.health_checks.set(self.desired.health_checks()) {
-                tracing::warn!(%service, %error, "cannot serve its health check");
-            }
+            self.serve_health_checks();
         }
         if !self.must_reread {
             let now = SystemTime::now();
@@ -287,6 +301,38 @@ impl State {
         };
         self.to_cut.extend(&gone);
         self.cut_datagrams(gone);
+    }
+
+    /// Tells the owner of a Service what is not served of it, if that is news.
+    fn tell_refusals(&mut self, name: &ServiceName) {
+        let refusals = self.planner.refusals(name);
+        let known = self.refused.remove(name).unwrap_or_default();
+        for (reason, note) in refusals.iter().filter(|refusal| !known.contains(refusal)) {
+            self.tell(name, reason, note.clone());
+        }
+        if !refusals.is_empty() {
+            self.refused.insert(name.clone(), refusals);
+        }
+    }
+
+    fn serve_health_checks(&mut self) {
+        let refused: BTreeMap<_, _> =
+            self.health_checks.set(self.desired.health_checks()).into_iter().collect();
+        for (service, error) in &refused {
+            if !self.refused_checks.contains(service) {
+                let note = format!("cannot listen on its healthCheckNodePort: {error}");
+                self.tell(service, "HealthCheckPortTaken", note);
+            }
+        }
+        self.refused_checks = refused.into_keys().collect();
+    }
+
+    fn tell(&self, service: &ServiceName, reason: &'static str, note: String) {
+        tracing::warn!(%service, reason, note, "a part of a Service is not served");
+        self.metrics.count_refused(reason);
+        let uid = self.desired.uid(service).to_owned();
+        // Should too many wait already, the log has it.
+        let _ = self.notices.try_send(Notice { service: service.clone(), uid, reason, note });
     }
 
     fn name(&mut self, services: &[ServiceName]) {

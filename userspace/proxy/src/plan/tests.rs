@@ -234,6 +234,28 @@ fn two_services_cannot_share_an_address_and_port() {
 }
 
 #[test]
+fn who_comes_second_is_told_and_takes_over_when_the_first_goes() {
+    let mut planner = fresh();
+    let mut kernel = Tables::default();
+    let (now, second) = (Instant::now(), ServiceName::new("shop", "second"));
+    let outside = |set: &[u16]| {
+        let mut ports = tables("192.0.2.1", set);
+        ports[0].frontends[0].0.scope = Scope::Outside;
+        ports
+    };
+    planner.set_service(&web(), outside(&[1]), now);
+    planner.set_service(&second, outside(&[2]), now);
+    assert_eq!(planner.refusals(&web()), []);
+    let note = "192.0.2.1:80/TCP is served for shop/web:http already".to_owned();
+    assert_eq!(planner.refusals(&second), [("AddressTaken", note)]);
+    planner.set_service(&web(), Vec::new(), now);
+    planner.set_service(&second, outside(&[2]), now);
+    assert_eq!(planner.refusals(&second), []);
+    kernel.apply(planner.take_plan(now));
+    assert!(kernel.services.keys().any(|key| key.scope == Scope::Outside && key.port == 80));
+}
+
+#[test]
 fn ranges_follow_their_service_and_survive_a_restart() {
     let mut planner = fresh();
     let mut kernel = Tables::default();
