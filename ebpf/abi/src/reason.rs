@@ -75,6 +75,8 @@ numbered! {
         /// A packet that with an outer header does not fit the way to its backend's node: its sender is
         /// told, if it wants to be.
         PacketTooBig = 21, "packet-too-big";
+        /// A packet opened a connection to a Service; counted beside what became of the packet.
+        Opened = 22, "connection-opened";
     }
 }
 
@@ -105,7 +107,10 @@ numbered! {
 impl Reason {
     /// Whether packets counted under it went no further: dropped, or answered with a rejection.
     pub const fn is_drop(self) -> bool {
-        !matches!(self, Self::Forwarded | Self::Passed | Self::NotConfigured | Self::EventLost)
+        !matches!(
+            self,
+            Self::Forwarded | Self::Passed | Self::NotConfigured | Self::EventLost | Self::Opened
+        )
     }
 
     /// What to do when packets are counted under it: one sentence for the operator of a node.
@@ -173,6 +178,10 @@ impl Reason {
             Self::EventLost => "read events faster, or filter them: the ring was full for a moment",
             Self::SourceNotAllowed => {
                 "add the client's address to the Service's loadBalancerSourceRanges if it should get in"
+            }
+            Self::Opened => {
+                "nothing, unless far more are opened than there are clients: a flood of them pushes \
+                 out connections that are not answered yet, and no others"
             }
             Self::PacketTooBig => {
                 "let ICMP errors pass between client and node, so that path MTU discovery works, or \

@@ -3,12 +3,13 @@
 use aya_ebpf::{btf_maps::lpm_trie, helpers::generated::bpf_jiffies64};
 use skep_abi::{
     AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Family as _, Flow, FlowKey,
-    Node, Peer, SLOTS_PER_BLOCK, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
+    Node, Peer, Reason, SLOTS_PER_BLOCK, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
 };
 use skep_engine::{FlowTable, Ingress, Opening, Seen, Tables};
 use skep_packet::{Headers, Tuple};
 
 use crate::{
+    count::count,
     flows::{flows4, flows6, with_flows},
     maps, report,
 };
@@ -184,6 +185,7 @@ macro_rules! kernel_tables {
                 backend: u32,
                 at: Ingress,
             ) {
+                count(at.hook, Reason::Opened as u32, 0);
                 report::opened(headers, service, backend, at);
             }
 

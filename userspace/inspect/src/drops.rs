@@ -60,13 +60,10 @@ fn count(hook: Hook, reason: Reason, counter: Counter) -> Count {
 
 /// Whether packets with this fate did not get through.
 pub(crate) fn is_drop(reason: Reason) -> bool {
-    !matches!(
-        reason,
-        Reason::Forwarded | Reason::Passed | Reason::NotConfigured | Reason::EventLost
-    )
+    reason.is_drop()
 }
 
 /// Whether a person should know of it.
 fn is_trouble(reason: Reason) -> bool {
-    !matches!(reason, Reason::Forwarded | Reason::Passed)
+    !matches!(reason, Reason::Forwarded | Reason::Passed | Reason::Opened)
 }
