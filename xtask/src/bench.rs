@@ -5,6 +5,8 @@ mod paths;
 mod programs;
 mod start;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Args;
 
@@ -25,6 +27,9 @@ pub(crate) struct Options {
     /// Seconds of rest before memory is read
     #[arg(long, default_value_t = 30)]
     rest: u64,
+    /// Folder of a harness that measures Katran's and Cilium's programs; its run.sh is run beside ours
+    #[arg(long)]
+    peers: Option<PathBuf>,
     /// Only programs, start, memory or paths
     #[arg(long)]
     only: Option<String>,
@@ -37,7 +42,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let wanted = |name: &str| options.only.as_deref().is_none_or(|only| only == name);
     if wanted("programs") {
-        println!("\n## Programs\n\n{}", programs::measure()?);
+        println!("\n## Programs\n\n{}", programs::measure(options.peers.as_deref())?);
     }
     if !["start", "memory", "paths"].into_iter().any(wanted) {
         return Ok(());
