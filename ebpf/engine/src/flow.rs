@@ -5,7 +5,7 @@
 //! push it out, and moves to `flows` (its reply to `snat` when the source is translated) with the first
 //! packet of the opener after an answer. A connection that nobody answers never gets there.
 
-use skep_abi::{Flow, FlowKey, PortRange, Reason, flow_flags, flow_state, proto};
+use skep_abi::{Flow, FlowKey, PortRange, Reason, flow_flags, flow_state};
 use skep_packet::{Headers, Kind, Tuple, tcp_flags};
 
 use crate::{FlowTable, Net, Seen, Tables, hash};
@@ -109,7 +109,8 @@ fn grow<F: Net, T: Tables<F>>(tables: &T, headers: &Headers<F>, key: &FlowKey<F>
         tables.set_flow_state(FlowTable::Embryos, &partner_key, flow_state::ANSWERED);
         return;
     }
-    let opening = headers.kind == Kind::Tcp && headers.tcp_flags & tcp_flags::ACK == 0;
+    let opening =
+        matches!(headers.kind, Kind::Tcp | Kind::Sctp) && headers.tcp_flags & tcp_flags::ACK == 0;
     if flow.flags & flow_flags::TUNNEL != 0 {
         // Answers do not come here: a client that goes on has got one.
         if !opening && tables.put_flow(FlowTable::Flows, key, flow) {
@@ -321,12 +322,11 @@ pub(crate) fn forget<F: Net, T: Tables<F>>(
     tables.remove_flow(FlowTable::Embryos, &key);
 }
 
-/// Whether a packet begins a connection anew although there is a flow: a SYN after the old connection
+/// Whether a packet begins a connection anew although there is a flow: a SYN (or INIT) after the old connection
 /// was closed in either direction.
 #[inline(always)]
 pub(crate) fn is_reopened<F: Net>(headers: &Headers<F>, flow: &Found) -> bool {
-    headers.proto == proto::TCP
-        && headers.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN
+    headers.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN
         && flow.flags & flow_flags::REPLY == 0
         && flow.state & (flow_state::FIN | flow_state::RST) != 0
 }

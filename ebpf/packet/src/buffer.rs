@@ -3,7 +3,7 @@
 
 use crate::Wire;
 
-use crate::checksum::Difference;
+use crate::{checksum::Difference, crc};
 
 /// What can be read from and written to a packet in one go: integers and words as they lie in memory.
 pub trait Field: Copy {
@@ -103,6 +103,16 @@ pub trait Packet {
         }
         let new = pseudo.and(own).apply(old);
         self.store(offset, if is_udp && new == 0 { u16::MAX } else { new })
+    }
+
+    /// Mends the SCTP checksum of a segment of `len` bytes at `l4` after its ports were changed by
+    /// `difference`. One of zero stays: the device fills it in.
+    fn mend_crc(&mut self, l4: usize, difference: [u8; 4], len: u16) -> Option<()> {
+        let old: u32 = self.load(l4 + 8)?;
+        if old == 0 || difference == [0; 4] {
+            return Some(());
+        }
+        self.store(l4 + 8, crc::apply(old, difference, len))
     }
 
     /// Makes the packet `len` bytes long: cuts its end or adds zeroes.

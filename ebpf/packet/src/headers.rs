@@ -35,6 +35,8 @@ pub enum Kind {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP; in [`Headers::tcp_flags`] an INIT is a SYN, an ABORT a RST, the end of a shutdown a FIN.
+    Sctp,
     /// ICMP echo request: the identifier is the source port.
     EchoRequest,
     /// ICMP echo reply: the identifier is the destination port.
@@ -60,7 +62,7 @@ pub struct Headers<F: Family> {
     pub dport_be: u16,
     /// Protocol number.
     pub proto: u8,
-    /// Bits of [`tcp_flags`], or 0.
+    /// Bits of [`tcp_flags`] (TCP, SCTP), or 0.
     pub tcp_flags: u8,
     /// Time to live, or hop limit.
     pub ttl: u8,
@@ -201,6 +203,13 @@ pub fn parse<F: Wire>(packet: &impl Packet) -> Option<Headers<F>> {
         let [sport, dport, _, _]: [u16; 4] = packet.load(l4)?;
         (headers.sport_be, headers.dport_be) = (sport, dport);
         headers.kind = Kind::Udp;
+    } else if network.proto == proto::SCTP {
+        let [sport, dport]: [u16; 2] = packet.load(l4)?;
+        (headers.sport_be, headers.dport_be) = (sport, dport);
+        let [_, _checksum]: [u32; 2] = packet.load(l4 + 4)?;
+        // A packet may have no chunk; one with nothing else ends here.
+        headers.tcp_flags = packet.load(l4 + 12).map_or(0, sctp_flags);
+        headers.kind = Kind::Sctp;
     } else if network.proto == F::ICMP {
         let [kind, _]: [u8; 2] = packet.load(l4)?;
         if kind == F::ECHO_REQUEST {
@@ -216,11 +225,28 @@ pub fn parse<F: Wire>(packet: &impl Packet) -> Option<Headers<F>> {
     Some(headers)
 }
 
+/// What the type of a packet's first chunk (RFC 9260, section 3.2) means in terms of TCP.
+#[inline(always)]
+fn sctp_flags(chunk: u8) -> u8 {
+    const INIT: u8 = 1;
+    const ABORT: u8 = 6;
+    const SHUTDOWN_COMPLETE: u8 = 14;
+    match chunk {
+        INIT => tcp_flags::SYN,
+        ABORT => tcp_flags::RST,
+        SHUTDOWN_COMPLETE => tcp_flags::FIN,
+        _ => tcp_flags::ACK,
+    }
+}
+
 impl<F: Wire> Headers<F> {
     /// Whether the packet has what a flow is known by.
     #[inline(always)]
     pub fn is_translatable(&self) -> bool {
-        matches!(self.kind, Kind::Tcp | Kind::Udp | Kind::EchoRequest | Kind::EchoReply)
+        matches!(
+            self.kind,
+            Kind::Tcp | Kind::Udp | Kind::Sctp | Kind::EchoRequest | Kind::EchoReply
+        )
     }
 
     /// Whether the network header is longer than it has to be.
@@ -233,7 +259,7 @@ impl<F: Wire> Headers<F> {
     #[inline(always)]
     pub fn opens(&self) -> bool {
         match self.kind {
-            Kind::Tcp => {
+            Kind::Tcp | Kind::Sctp => {
                 self.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST)
                     == tcp_flags::SYN
             }

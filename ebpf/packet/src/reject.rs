@@ -25,7 +25,7 @@ pub fn reject<F: Wire>(packet: &mut impl Packet, headers: &Headers<F>) -> Option
     }
     match headers.kind {
         Kind::Tcp if headers.tcp_flags & tcp_flags::RST == 0 => reset(packet, headers)?,
-        Kind::Udp | Kind::Other => unreachable::<F>(packet, headers)?,
+        Kind::Udp | Kind::Sctp | Kind::Other => unreachable::<F>(packet, headers)?,
         _ => return None,
     }
     turn_ethernet(packet)

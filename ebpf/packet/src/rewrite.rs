@@ -45,6 +45,7 @@ impl Segment {
 
 const TCP: u8 = Kind::Tcp as u8;
 const UDP: u8 = Kind::Udp as u8;
+const SCTP: u8 = Kind::Sctp as u8;
 const ECHO_REQUEST: u8 = Kind::EchoRequest as u8;
 const ECHO_REPLY: u8 = Kind::EchoReply as u8;
 
@@ -60,6 +61,8 @@ pub fn rewrite<F: Wire>(packet: &mut impl Packet, segment: &Segment, to: &Tuple<
     let checksum = match kind {
         TCP => l4 + 16,
         UDP => l4 + 6,
+        // Of four bytes: its second half is the last.
+        SCTP => l4 + 10,
         ECHO_REQUEST | ECHO_REPLY => l4 + 2,
         _ => return None,
     };
@@ -79,10 +82,34 @@ pub fn rewrite<F: Wire>(packet: &mut impl Packet, segment: &Segment, to: &Tuple<
         ECHO_REPLY => packet.store(l4 + 4, to.dport_be)?,
         _ => packet.store(l4, [to.sport_be, to.dport_be])?,
     }
+    if kind == SCTP {
+        return packet.mend_crc(
+            l4,
+            difference_of_ports(segment, to),
+            segment_len::<F>(packet, l4)?,
+        );
+    }
     // ICMP for IPv4 has no pseudo header.
     let pseudo = if segment.proto == proto::ICMP { Difference::NONE } else { addresses };
     packet.mend_checksum(checksum, pseudo, own, kind == UDP)?;
     Some(())
+}
+
+/// Old and new ports, exclusively or'd, as they lie on the wire.
+#[inline(always)]
+fn difference_of_ports<F: Family>(segment: &Segment, to: &Tuple<F>) -> [u8; 4] {
+    let sport = (segment.sport_be ^ to.sport_be).to_ne_bytes();
+    let dport = (segment.dport_be ^ to.dport_be).to_ne_bytes();
+    [sport[0], sport[1], dport[0], dport[1]]
+}
+
+/// Bytes from the transport header at `l4` to the end that the network header tells.
+#[inline(always)]
+fn segment_len<F: Wire>(packet: &impl Packet, l4: usize) -> Option<u16> {
+    let (field, before) =
+        if F::VERSION == 4 { (2, l4 - ETHERNET) } else { (4, l4 - ETHERNET - F::HEADER) };
+    let len: u16 = packet.load(ETHERNET + field)?;
+    Some(u16::from_be(len).wrapping_sub(before as u16))
 }
 
 /// Offset of the transport header behind the longest network header.

@@ -1,6 +1,7 @@
 //! The table: every rule of the datapath as a packet that it applies to.
 
 mod direct_return;
+mod sctp;
 
 use skep_abi::{backend_state, config_flags, service_flags, via};
 use skep_bpf::Program;
@@ -44,6 +45,7 @@ pub fn all<F: InConfig>() -> Vec<Case<F>> {
     cases.extend(masquerade());
     cases.extend(rejections());
     cases.extend(source_ranges());
+    cases.extend(sctp::cases());
     cases.extend(xdp());
     cases.extend(foreign());
     cases.extend(direct_return::all());

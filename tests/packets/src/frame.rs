@@ -20,6 +20,16 @@ pub mod flags {
     pub const RST_ACK: u8 = 0x14;
 }
 
+/// Types of SCTP's chunks.
+pub mod chunk {
+    /// User data.
+    pub const DATA: u8 = 0;
+    /// Opens an association.
+    pub const INIT: u8 = 1;
+    /// Answers the opening.
+    pub const INIT_ACK: u8 = 2;
+}
+
 /// What follows the network header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
@@ -38,6 +48,11 @@ pub enum Payload {
         data: &'static [u8],
         /// Whether there is a checksum.
         checksum: bool,
+    },
+    /// SCTP with one chunk of this type.
+    Sctp {
+        /// See [`chunk`].
+        chunk: u8,
     },
     /// ICMP echo; the port of the asking side is the identifier.
     Echo {
@@ -92,6 +107,11 @@ impl<F: Family> Frame<F> {
     /// A UDP datagram without a checksum.
     pub fn udp_unchecked(src: (F::Addr, u16), dst: (F::Addr, u16)) -> Self {
         Self::new(src, dst, Payload::Udp { data: b"odd", checksum: false })
+    }
+
+    /// An SCTP packet.
+    pub fn sctp(src: (F::Addr, u16), dst: (F::Addr, u16), chunk: u8) -> Self {
+        Self::new(src, dst, Payload::Sctp { chunk })
     }
 
     /// An echo request of the identifier that is the source's port.
@@ -172,6 +192,7 @@ impl<F: Family> Frame<F> {
         match self.payload {
             Payload::Tcp { .. } => proto::TCP,
             Payload::Udp { .. } => proto::UDP,
+            Payload::Sctp { .. } => proto::SCTP,
             Payload::Echo { .. } | Payload::Unreachable(_) | Payload::TooBig(..) => Self::icmp(),
             Payload::Tunnel(_) if F::VERSION == 4 => 4,
             Payload::Tunnel(_) => 41,
@@ -232,6 +253,16 @@ impl<F: Family> Frame<F> {
                     self.seal(&mut segment, 6);
                 }
             }
+            Payload::Sctp { chunk } => {
+                segment.extend(sport);
+                segment.extend(dport);
+                segment.extend(if *chunk == chunk::INIT { [0; 4] } else { [1, 2, 3, 4] });
+                segment.extend([0; 4]);
+                segment.extend([*chunk, 0, 0, 20]);
+                segment.extend(b"sixteen bytes...");
+                let crc = crc32c(&segment);
+                segment[8..12].copy_from_slice(&crc.to_le_bytes());
+            }
             Payload::Echo { reply } => {
                 let kind = match (F::VERSION, reply) {
                     (4, false) => 8,
@@ -285,4 +316,16 @@ impl<F: Family> Frame<F> {
 
 fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+/// SCTP's checksum, in full, bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ 0x82f6_3b78 };
+        }
+    }
+    !crc
 }

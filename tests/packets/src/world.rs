@@ -375,4 +375,9 @@ impl<F: Plan> Front<F> {
     pub fn udp(addr: F::Addr, port: u16) -> Self {
         Self { addr, port, proto: proto::UDP, flags: 0 }
     }
+
+    /// An SCTP front end.
+    pub fn sctp(addr: F::Addr, port: u16) -> Self {
+        Self { addr, port, proto: proto::SCTP, flags: 0 }
+    }
 }

@@ -109,8 +109,10 @@ fn both(one: u32, other: u32) -> u32 {
 impl Timeouts {
     fn of(&self, protocol: u8, state: u32) -> u32 {
         match protocol {
-            proto::TCP if state & (flow_state::FIN | flow_state::RST) != 0 => self.tcp_closed_s,
-            proto::TCP => self.tcp_s,
+            proto::TCP | proto::SCTP if state & (flow_state::FIN | flow_state::RST) != 0 => {
+                self.tcp_closed_s
+            }
+            proto::TCP | proto::SCTP => self.tcp_s,
             proto::ICMP | proto::ICMPV6 => self.echo_s,
             _ => self.datagram_s,
         }
@@ -136,6 +138,8 @@ mod tests {
         let cases = [
             (proto::TCP, 0, timeouts.tcp_s),
             (proto::TCP, flow_state::FIN, timeouts.tcp_closed_s),
+            (proto::SCTP, 0, timeouts.tcp_s),
+            (proto::SCTP, flow_state::RST, timeouts.tcp_closed_s),
             (proto::UDP, 0, timeouts.datagram_s),
             (proto::ICMPV6, 0, timeouts.echo_s),
         ];
