@@ -109,6 +109,11 @@ impl BackendIds {
         self.entries.len()
     }
 
+    /// Ids in all.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
     /// Whether a usable backend has this address, whatever its port.
     pub fn serves_on(&self, address: IpAddr) -> bool {
         let ports = SocketAddr::new(address, 0)..=SocketAddr::new(address, u16::MAX);

@@ -302,6 +302,19 @@ impl Planner {
         (self.arena.used(), self.arena.capacity())
     }
 
+    /// Backend ids in use, those in grace included, and ids in all.
+    pub fn backend_ids(&self, family: Family) -> (u32, u32) {
+        let ids = &self.backends[family as usize];
+        // No more are handed out than the capacity, which is a u32.
+        (ids.used() as u32, ids.capacity())
+    }
+
+    /// Rows of `services4` and of `services6`.
+    pub fn row_counts(&self) -> (u64, u64) {
+        let v4 = self.rows.keys().filter(|key| key.address.is_ipv4()).count() as u64;
+        (v4, self.rows.len() as u64 - v4)
+    }
+
     /// Whether a backend listens on one of these addresses (the node's own).
     pub fn serves_on(&self, addresses: &[IpAddr]) -> bool {
         let family = |address: &IpAddr| &self.backends[Family::of(*address) as usize];

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::backend_ids::BackendRow;
 use crate::config::Config;
 use crate::desired::{self, Desired};
-use crate::frontend::PortTables;
+use crate::frontend::{Family, PortTables};
 use crate::health::Health;
 use crate::health_checks::HealthChecks;
 use crate::host_ports;
@@ -186,7 +186,9 @@ impl State {
     }
 
     fn take_service(&mut self, event: watch::Event<Service>) {
-        self.queue(1, None);
+        if !matches!(event, watch::Event::Restarted | watch::Event::Synced) {
+            self.queue(1, None);
+        }
         match event {
             watch::Event::Restarted => self.listed_services = Some(BTreeSet::new()),
             watch::Event::Listed(service) => {
@@ -379,6 +381,7 @@ impl State {
             self.reread();
         }
         self.cut_connections();
+        self.measure();
         let forgotten = self.planner.reclaim(Instant::now());
         if let Err(error) = rows::forget(self.datapath.tables(), &forgotten) {
             tracing::error!(%error, "cannot remove flows of gone backends");
@@ -386,6 +389,20 @@ impl State {
         if self.settled && self.names.is_due() {
             self.write_names();
         }
+    }
+
+    /// Says how full the tables are.
+    fn measure(&self) {
+        let (used, capacity) = self.planner.slots();
+        self.metrics.set_table("slots", used.into(), capacity.into());
+        for (table, family) in [("backends4", Family::V4), ("backends6", Family::V6)] {
+            let (used, capacity) = self.planner.backend_ids(family);
+            self.metrics.set_table(table, used.into(), capacity.into());
+        }
+        let (rows4, rows6) = self.planner.row_counts();
+        let tables = self.datapath.tables();
+        self.metrics.set_table("services4", rows4, tables.v4.services.capacity().into());
+        self.metrics.set_table("services6", rows6, tables.v6.services.capacity().into());
     }
 
     /// Reads the plugin's file if it was changed; whether any host port was.
