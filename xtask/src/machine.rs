@@ -70,7 +70,7 @@ pub(crate) fn check() -> Result<()> {
                 .to_owned(),
         );
     }
-    let missing = missing_programs();
+    let missing = missing(PROGRAMS);
     if !missing.is_empty() && find("apt-get").is_none() {
         let list: Vec<String> = missing
             .iter()
@@ -107,7 +107,15 @@ pub(crate) fn cgroup2() -> Option<&'static Path> {
 /// # Errors
 /// With apt-get's words.
 pub(crate) fn install_programs() -> Result<()> {
-    let missing = missing_programs();
+    install(PROGRAMS)
+}
+
+/// The same for a task with needs of its own: programs, and the Debian package that brings each.
+///
+/// # Errors
+/// With apt-get's words.
+pub(crate) fn install(programs: &[(&str, &str)]) -> Result<()> {
+    let missing = missing(programs);
     if missing.is_empty() {
         return Ok(());
     }
@@ -165,8 +173,8 @@ fn toolchain_is_there() -> bool {
         .is_ok_and(|list| list.contains("rust-src"))
 }
 
-fn missing_programs() -> Vec<(&'static str, &'static str)> {
-    PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).copied().collect()
+fn missing<'a>(programs: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    programs.iter().filter(|(program, _)| find(program).is_none()).copied().collect()
 }
 
 fn kernel_problem() -> Option<String> {
@@ -183,7 +191,7 @@ fn kernel_problem() -> Option<String> {
     })
 }
 
-fn apt_get(words: &[&str]) -> Result<()> {
+pub(crate) fn apt_get(words: &[&str]) -> Result<()> {
     capture(
         command(["apt-get", "--quiet=2"])
             .args(words)

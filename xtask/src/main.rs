@@ -15,6 +15,7 @@ mod progress;
 mod proof;
 mod suite;
 mod upstream;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Prove mixed clusters: upstream's components in place of some of skep's
     Interop,
+    /// Let other kernels judge the programs, in virtual machines
+    Vm,
     /// Kill a node of the running cluster, as if its plug were pulled
     Kill {
         /// The node
@@ -91,6 +94,7 @@ fn run(task: Task) -> Result<()> {
         Task::Bench(options) => bench::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Interop => interop::run(),
+        Task::Vm => vm::run(),
         Task::Kill { node } => cluster::down::kill(&node),
         Task::Exec { node, command } => cluster::exec(&node, &command),
         Task::Node(options) => cluster::node::run(&options),

@@ -18,11 +18,12 @@ use crate::{
     links::Links,
     object::{self, MapLayout},
     pin,
-    program::{Kind, Program},
+    program::Program,
     sizes::Sizes,
     sweep::{self, Swept, Timeouts},
     sys,
     tables::Tables,
+    verifier,
 };
 
 /// `BPF_FS_MAGIC`.
@@ -176,27 +177,9 @@ fn load_programs(ebpf: &mut Ebpf, pin_dir: &Path, wanted: impl Fn(Program) -> bo
 
 /// Hands a program to the kernel and pins it.
 fn load_program(loaded: &mut programs::Program, program: Program, pin_dir: &Path) -> Result<()> {
-    let name = program.name();
-    let refused =
-        |source: programs::ProgramError| Error::Program { program: name, source: Box::new(source) };
-    let fd = match program.kind() {
-        Kind::Xdp => {
-            let xdp: &mut programs::Xdp = loaded.try_into().map_err(refused)?;
-            xdp.load().map_err(refused)?;
-            xdp.fd().map_err(refused)?
-        }
-        Kind::Tcx => {
-            let tc: &mut programs::SchedClassifier = loaded.try_into().map_err(refused)?;
-            tc.load().map_err(refused)?;
-            tc.fd().map_err(refused)?
-        }
-        Kind::Socket => {
-            let socket: &mut programs::CgroupSockAddr = loaded.try_into().map_err(refused)?;
-            socket.load().map_err(refused)?;
-            socket.fd().map_err(refused)?
-        }
-    };
-    pin::replace(fd.as_fd(), &pin::programs_dir(pin_dir).join(name))
+    verifier::hand_over(loaded, program)?;
+    let fd = loaded.fd().map_err(|source| verifier::refused(program, source))?;
+    pin::replace(fd.as_fd(), &pin::programs_dir(pin_dir).join(program.name()))
 }
 
 /// Gives a fresh `config` what does not depend on the cluster.
