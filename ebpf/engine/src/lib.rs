@@ -48,7 +48,7 @@ pub use flow::{Opening, open_flows};
 pub use net::Net;
 pub use node::{from_node, from_peer, open_from_node, to_node};
 pub use pod::{from_pod, open_from_pod, route_from_pod, to_pod};
-pub use route::peer_of;
+pub use route::{peer_of, stays_on_link};
 pub use socket::{Call, SocketVerdict, believed_peer, connect};
 pub use step::{Step, carry_out};
 pub use tables::{FlowTable, Seen, Tables};

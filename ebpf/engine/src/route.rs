@@ -127,3 +127,9 @@ pub fn peer_of<F: Net, T: Tables<F>>(packet: &impl Packet, tables: &T) -> Option
     let dst: F::Addr = packet.load(F::DST)?;
     tables.node(&dst).map(|node| node.peer).filter(|peer| *peer != NO_PEER)
 }
+
+/// Whether a packet is for neighbours on its link only (neighbour discovery, multicast).
+#[inline(always)]
+pub fn stays_on_link<F: Net>(packet: &impl Packet) -> bool {
+    packet.load(F::DST).is_some_and(|dst| F::is_link_scope(&dst))
+}

@@ -3,7 +3,7 @@
 
 use aya_ebpf::{EbpfContext as _, bindings::__sk_buff, macros::classifier, programs::TcContext};
 use skep_abi::{Hook, Reason, V4, V6};
-use skep_engine::peer_of;
+use skep_engine::{peer_of, stays_on_link};
 use skep_packet::{Packet as _, ethertype, version};
 
 use crate::{
@@ -20,12 +20,26 @@ const SHOT: i32 = 2;
 #[classifier]
 pub fn overlay_egress(context: TcContext) -> i32 {
     let skb = Skb::new(context.as_ptr().cast::<__sk_buff>());
-    let (action, reason) = match send(&skb) {
-        Ok(()) => (NEXT, Reason::Forwarded),
-        Err(reason) => (SHOT, reason),
+    let (action, reason) = if is_for_neighbours(&skb) {
+        // There is no link behind the overlay, and nothing is wrong about asking it.
+        (SHOT, Reason::Passed)
+    } else {
+        match send(&skb) {
+            Ok(()) => (NEXT, Reason::Forwarded),
+            Err(reason) => (SHOT, reason),
+        }
     };
     count(Hook::OverlayEgress, reason as u32, skb.len());
     action
+}
+
+#[inline(always)]
+fn is_for_neighbours(skb: &Skb) -> bool {
+    match version(skb) {
+        Some(ethertype::IPV4) => stays_on_link::<V4>(skb),
+        Some(ethertype::IPV6) => stays_on_link::<V6>(skb),
+        _ => false,
+    }
 }
 
 #[inline(always)]
