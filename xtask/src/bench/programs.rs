@@ -67,7 +67,9 @@ pub(super) fn measure(peers: Option<&Path>) -> Result<String> {
         let out = build::root().join("target/peers");
         let mut run = std::process::Command::new(peers.join("run.sh"));
         run.env("OUT", &out).env("ONLY", "katran xdp lxc");
-        capture(&mut run).context("the other programs' harness; it needs KATRAN_REPO")?;
+        if let Err(error) = capture(&mut run) {
+            eprintln!("the harness did not get to its end (it needs KATRAN_REPO): {error:#}");
+        }
         let results = std::fs::read_to_string(out.join("results.txt"))?;
         text.push_str(&ratios(&costs, &results)?);
     }
@@ -106,7 +108,11 @@ fn ratios(costs: &str, results: &str) -> Result<String> {
             let figures = line.strip_prefix(theirs)?;
             figures.split_whitespace().nth(2)?.parse::<f64>().ok()
         });
-        let other = other.with_context(|| format!("no figure for {theirs}"))?;
+        // Not every compiler's build of theirs passes the verifier.
+        let Some(other) = other else {
+            writeln!(table, "| {program}, IPv{ip}: {path}, {moment} | {theirs} | {own} | - | - |")?;
+            continue;
+        };
         writeln!(
             table,
             "| {program}, IPv{ip}: {path}, {moment}, {flows} flows | {theirs} | {own} | {other} | {:.2} |",
@@ -130,6 +136,8 @@ mod tests {
         }
         let table = ratios(&costs, &results).expect("all figures are there");
         assert_eq!(table.matches("| 50 | 100 | 0.50 |").count(), COMPARED.len(), "{table}");
-        assert!(ratios(&costs, "").is_err());
+        let table = ratios(&costs, "").expect("theirs may be missing");
+        assert_eq!(table.matches("| 50 | - | - |").count(), COMPARED.len(), "{table}");
+        assert!(ratios("", &results).is_err());
     }
 }
