@@ -146,6 +146,7 @@ fn flags(row: &Service) -> Vec<&'static str> {
         (service_flags::LOCAL, "local"),
         (service_flags::DROP, "drop"),
         (service_flags::NODE_PORT, "node-port"),
+        (service_flags::DSR, "dsr"),
     ];
     names.iter().filter(|(bit, _)| row.flags & bit != 0).map(|(_, name)| *name).collect()
 }
