@@ -172,6 +172,23 @@ pub fn env_name(text: &str) -> Vec<String> {
     Vec::new()
 }
 
+/// The name of a kernel parameter, its segments parted by dots or slashes: `net.ipv4.ip_forward`.
+pub fn sysctl_name(text: &str) -> Vec<String> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_segment = |segment: &str| {
+        let ends = [segment.bytes().next(), segment.bytes().next_back()];
+        ends.into_iter().all(|end| end.is_some_and(inner))
+            && segment.bytes().all(|byte| inner(byte) || b"-_".contains(&byte))
+    };
+    if text.len() <= SUBDOMAIN_LENGTH && text.split(['.', '/']).all(is_segment) {
+        return Vec::new();
+    }
+    let segment = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+    vec![format!(
+        "must have at most {SUBDOMAIN_LENGTH} characters and match regex ^({segment}[\\./])*{segment}$"
+    )]
+}
+
 /// What may stand in a path of the API: names of RBAC objects, among others.
 pub fn path_segment(text: &str) -> Vec<String> {
     if text == "." || text == ".." {
@@ -248,5 +265,11 @@ mod tests {
         }
         assert!(label_value("").is_empty() && !label_value("-").is_empty());
         assert_eq!(port_name("80"), ["must contain at least one letter (a-z)"]);
+        for text in ["kernel.shm_rmid_forced", "net/ipv4/conf.eth0-1/x", "a"] {
+            assert!(sysctl_name(text).is_empty(), "{text}");
+        }
+        for text in ["", "foo-", "-a", "a..b", "A.b", "kernel.", "safe-and-unsafe bar"] {
+            assert!(!sysctl_name(text).is_empty(), "{text}");
+        }
     }
 }

@@ -114,6 +114,7 @@ const TABLE: &[(&str, &str, &[Rule])] = &[
         "type",
         &[OneOf(&["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"])],
     ),
+    ("core.Sysctl", "name", &[Required(""), Syntax(syntax::sysctl_name)]),
     ("core.TCPSocketAction", "port", &[PortOrName]),
     (
         "core.Taint",
