@@ -66,7 +66,7 @@ impl View<'_> {
         status.state = Some(match container.stage {
             Stage::Running => running(container),
             Stage::Exited | Stage::Unknown => self.ended(container),
-            Stage::Created => waiting("ContainerCreating", None),
+            Stage::Created => self.not_started(member),
         });
         if ended
             && !self.ending
@@ -118,12 +118,15 @@ impl View<'_> {
         }
         let state = match self.memory.waiting.get(member.name()) {
             Some(wait) => waiting(&wait.reason, Some(wait.message.clone())),
-            None if member.role != Role::Ephemeral && !role::first(self.pod).is_empty() => {
-                waiting("PodInitializing", None)
-            }
-            None => waiting("ContainerCreating", None),
+            None => self.not_started(member),
         };
         ContainerStatus { state: Some(state), ..blank }
+    }
+
+    /// Why a container waits that nothing has gone wrong with.
+    fn not_started(&self, member: &Member) -> ContainerState {
+        let initializes = member.role != Role::Ephemeral && !role::first(self.pod).is_empty();
+        waiting(if initializes { "PodInitializing" } else { "ContainerCreating" }, None)
     }
 
     fn blank(&self, member: &Member) -> ContainerStatus {

@@ -14,11 +14,15 @@ fn pod(spec: &Value) -> Pod {
     .unwrap()
 }
 
-/// `name:running` or `name:exited:code`.
+/// `name:created`, `name:running` or `name:exited:code`.
 fn seen(containers: &[&str]) -> Observed {
     let one = |text: &&str| {
         let parts: Vec<&str> = text.split(':').collect();
-        let stage = if parts[1] == "running" { Stage::Running } else { Stage::Exited };
+        let stage = match parts[1] {
+            "created" => Stage::Created,
+            "running" => Stage::Running,
+            _ => Stage::Exited,
+        };
         Container {
             id: parts[0].into(),
             uri: format!("containerd://{}", parts[0]),
@@ -133,6 +137,7 @@ fn why_a_container_waits() {
     };
     let mut memory = Memory::default();
     assert_eq!(reason(&memory, &["i:running"], "a").as_deref(), Some("PodInitializing"));
+    assert_eq!(reason(&memory, &["i:created"], "i").as_deref(), Some("PodInitializing"));
     let waiting =
         Waiting { reason: "ErrImagePull".into(), message: "m".into(), retry_at: now(), tries: 0 };
     memory.waiting.insert("a".into(), waiting);
