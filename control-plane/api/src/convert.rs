@@ -31,6 +31,7 @@ pub fn to(
             ("events.k8s.io", _, "", _) => events::to_core(&mut object),
             ("autoscaling", "v1", "autoscaling", "v2") => autoscaling::to_v2(&mut object),
             ("autoscaling", "v2", "autoscaling", "v1") => autoscaling::to_v1(&mut object),
+            ("resource.k8s.io", "v1" | "v1beta2", "resource.k8s.io", "v1" | "v1beta2") => {}
             (from_group, _, to_group, _)
                 if from_group != to_group || from_group == "resource.k8s.io" =>
             {
@@ -48,6 +49,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::registry::builtin;
+    use crate::schema::{Shape, Type};
 
     #[test]
     fn same_shapes_are_renamed() {
@@ -57,6 +60,37 @@ mod tests {
             to(&beta, &alpha, json!({ "spec": { "leaseName": "a" } })).expect("same shape");
         assert_eq!(object["apiVersion"], "coordination.k8s.io/v1alpha2");
         assert_eq!(object["spec"]["leaseName"], "a");
+    }
+
+    /// The names of all fields below a type, by path, to this depth.
+    fn fields(ty: &Type, path: &str, depth: usize, found: &mut Vec<String>) {
+        for field in &ty.fields {
+            let path = format!("{path}.{}", field.name);
+            let mut shape = &field.shape;
+            while let Shape::List(inner) | Shape::Map(inner) = shape {
+                shape = inner;
+            }
+            if let (Shape::Object(ty), true) = (shape, depth > 0) {
+                fields(ty, &path, depth - 1, found);
+            }
+            found.push(path);
+        }
+    }
+
+    #[test]
+    fn kinds_of_dynamic_resources_have_one_shape_in_v1_and_v1beta2() {
+        let mut compared = 0;
+        for resource in &builtin().version("resource.k8s.io", "v1").expect("a version").resources {
+            let beta = GroupVersionKind::new("resource.k8s.io", "v1beta2", resource.kind.clone());
+            let Some(old) = builtin().kind(&beta) else { continue };
+            let new = builtin().kind(&resource.gvk()).expect("a kind");
+            let (mut before, mut after) = (Vec::new(), Vec::new());
+            fields(&old, "", 6, &mut before);
+            fields(&new, "", 6, &mut after);
+            assert_eq!(before, after, "{}", resource.kind);
+            compared += 1;
+        }
+        assert!(compared >= 4, "only {compared} kinds are in both");
     }
 
     #[test]
