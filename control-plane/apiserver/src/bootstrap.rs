@@ -30,7 +30,7 @@ pub(crate) async fn remember(server: &ApiServer) -> Result<(), Status> {
 }
 
 /// Makes or completes everything.
-pub(crate) async fn run(server: &ApiServer, service_range: ipnet::IpNet) -> Result<(), Status> {
+pub(crate) async fn run(server: &ApiServer, service_ranges: &[ipnet::IpNet]) -> Result<(), Status> {
     let keeper = Keeper { server, user: UserInfo::new("system:apiserver", &[MASTERS]) };
     let namespaces = NAMESPACES.map(namespace);
     try_join_all(namespaces.iter().map(|object| keeper.ensure(object, |_| None))).await?;
@@ -38,14 +38,14 @@ pub(crate) async fn run(server: &ApiServer, service_range: ipnet::IpNet) -> Resu
         priority_class("system-node-critical", 2_000_001_000),
         priority_class("system-cluster-critical", 2_000_000_000),
     ];
-    objects.extend([authentication_config(server), token_tracking()]);
+    objects.extend([authentication_config(server), token_tracking(), service_cidr(service_ranges)]);
     let roles = policy::defaults();
     let roles = roles.iter().map(|default| {
         keeper.ensure(&default.object, move |stored| policy::reconcile(stored, default))
     });
     let others = objects.iter().map(|object| keeper.ensure(object, |_| None));
     tokio::try_join!(try_join_all(roles), try_join_all(others))?;
-    keeper.kubernetes(service_range).await
+    keeper.kubernetes(service_ranges[0]).await
 }
 
 /// Writes in the server's own name.
@@ -164,6 +164,17 @@ fn priority_class(name: &str, value: i64) -> Value {
             "system-node-critical" => "Used for system critical pods that must not be moved from their current node.",
             _ => "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
         },
+    })
+}
+
+/// The ranges that Services get their addresses from.
+fn service_cidr(ranges: &[ipnet::IpNet]) -> Value {
+    let cidrs: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "ServiceCIDR",
+        "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": cidrs},
     })
 }
 

@@ -60,7 +60,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     bootstrap::remember(&server).await.context("read the Services")?;
     tokio::spawn(facts::follow(server.clone(), background.clone()));
     tokio::spawn(keep_history(server.clone(), background));
-    bootstrap::run(&server, config.first_service_range())
+    bootstrap::run(&server, &flags.service_cluster_ip_range)
         .await
         .context("prepare the cluster's first objects")?;
     server.facts().caught_up(&server).await?;

@@ -23,6 +23,14 @@ async fn bind(server: &Server, name: &str) {
 }
 
 #[tokio::test]
+async fn a_cluster_shows_the_range_of_its_services_from_the_start() {
+    let server = Server::start().await;
+    let path = "/apis/networking.k8s.io/v1/servicecidrs/kubernetes";
+    let range = server.admin.get(path).await.unwrap();
+    assert_eq!(range["spec"]["cidrs"], json!(["10.96.0.0/16"]));
+}
+
+#[tokio::test]
 async fn a_pod_gets_account_token_tolerations_and_priority() {
     let server = Server::start().await;
     account(&server).await;
