@@ -29,7 +29,6 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("nft", "nftables"),
     ("nsenter", "util-linux"),
     ("kubectl", "kubernetes-client"),
-    ("cc", "gcc"),
     ("c++", "g++"),
 ];
 
