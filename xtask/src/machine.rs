@@ -80,11 +80,7 @@ pub(crate) fn check() -> Result<()> {
             list.join(", ")
         ));
     }
-    if find("rustup").is_none() && !toolchain_is_there() {
-        problems.push(format!(
-            "rustup is missing, which brings {NIGHTLY} for the eBPF half: see rustup.rs"
-        ));
-    }
+    problems.extend(rustup_problem());
     if problems.is_empty() {
         return Ok(());
     }
@@ -133,6 +129,9 @@ pub(crate) fn install(programs: &[(&str, &str)]) -> Result<()> {
 /// # Errors
 /// With rustup's or cargo's words.
 pub(crate) fn ensure_toolchain() -> Result<()> {
+    if let Some(problem) = rustup_problem() {
+        bail!(problem);
+    }
     if !toolchain_is_there() {
         println!("installing {NIGHTLY}");
         let words =
@@ -158,6 +157,12 @@ pub(crate) fn ensure_toolchain() -> Result<()> {
 /// The target of a program that runs in an empty image.
 pub(crate) fn static_target() -> String {
     format!("{}-unknown-linux-musl", std::env::consts::ARCH)
+}
+
+fn rustup_problem() -> Option<String> {
+    find("rustup").is_none().then(|| {
+        format!("rustup is missing, which brings {NIGHTLY} for the eBPF half: see rustup.rs")
+    })
 }
 
 fn toolchain_is_there() -> bool {
