@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::compare::Difference;
 use crate::outcome::{Outcome, Outcomes, Source};
+use crate::shape::Ranges;
 use crate::terms::{Address, Protocol, Sender};
 
 /// A difference that is meant.
@@ -51,16 +52,19 @@ pub(crate) const ALL: &[Exception] = &[
         },
     },
     Exception {
-        reason: "a Service with the internal policy Local and no endpoint on the node: kube-proxy drops what its \
-                 pods and processes send; skep's sockets fail at once with EHOSTUNREACH",
+        reason: "what kube-proxy drops of the node's pods and processes (internal policy Local without an \
+                 endpoint on the node; a process outside of a balancer's source ranges): skep's sockets fail \
+                 at once with EHOSTUNREACH",
         applies: |difference| {
             let case = &difference.case;
-            let silent = difference.upstream.is(&Outcome::Silent)
+            let dropped = difference.upstream.is(&Outcome::Silent)
                 || difference.upstream.is(&Outcome::Error("permission denied".to_owned()));
+            let inside = case.address == Address::Cluster && case.shape.internal_local;
+            let ranged =
+                case.address == Address::Balancer && case.shape.ranges != Ranges::Everybody;
             case.sender.is_near()
-                && case.address == Address::Cluster
-                && case.shape.internal_local
-                && silent
+                && (inside || ranged)
+                && dropped
                 && difference.ours.is(&Outcome::Error("host unreachable".to_owned()))
         },
     },
