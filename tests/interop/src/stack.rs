@@ -132,7 +132,6 @@ fn datapath_words(world: &World) -> Vec<String> {
         format!("--kubeconfig={}", at("kubeconfig")),
         "--hostname-override=node1".to_owned(),
         format!("--cluster-cidr={}", both(plan::cluster_range)),
-        format!("--service-cluster-ip-range={}", both(plan::service_range)),
         format!("--bpf-dir={}", at("bpf/node1")),
         format!("--socket-cgroup={}", world.cgroup().display()),
         format!("--run-dir={}", at("run")),
@@ -147,6 +146,7 @@ fn start_agent(world: &mut World) -> Result<()> {
     words.push(format!("--cni-conf-dir={}", conf_dir(&folder).display()));
     words.push(format!("--cni-bin-dir={}", folder.join("cni-bin").display()));
     words.push("--routing=direct".to_owned());
+    words.push(format!("--service-cluster-ip-range={}", both(plan::service_range)));
     // What pods look like to the world is the pod network's business, which kube-proxy has none of.
     words.push("--masquerade=false".to_owned());
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
