@@ -4,46 +4,61 @@
 /// The polynomial, its lowest power in the highest bit.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
-/// `SHIFTS[k]` is x to the power of 8 * 2^k: what 2^k bytes of zeroes multiply a checksum by.
-const SHIFTS: [u32; 16] = shifts();
+/// What 2^k bytes of zeroes make of a checksum, a nibble at a time: `SHIFTS[k][n][v]` is for nibble `n`
+/// of value `v`, and the nibbles add up. No step of it needs a branch, of which the kernel's verifier
+/// would walk both sides.
+static SHIFTS: [[[u32; 16]; 8]; 16] = shifts();
 
-const fn shifts() -> [u32; 16] {
-    let mut shifts = [0; 16];
+const fn shifts() -> [[[u32; 16]; 8]; 16] {
+    let mut shifts = [[[0; 16]; 8]; 16];
     // x to the power of 8; the lowest power is the highest bit.
-    shifts[0] = 1 << 23;
-    let mut number = 1;
-    while number < 16 {
-        shifts[number] = multiply(shifts[number - 1], shifts[number - 1]);
-        number += 1;
+    let mut power = 1 << 23;
+    let mut k = 0;
+    while k < 16 {
+        let mut nibble = 0;
+        while nibble < 8 {
+            let mut value = 0;
+            while value < 16 {
+                shifts[k][nibble][value] = multiply(power, (value as u32) << (4 * nibble));
+                value += 1;
+            }
+            nibble += 1;
+        }
+        power = multiply(power, power);
+        k += 1;
     }
     shifts
 }
 
-/// The product modulo the polynomial. Without a branch, so that the verifier walks it once.
-#[inline(always)]
+/// The product modulo the polynomial.
 const fn multiply(left: u32, mut right: u32) -> u32 {
     let (mut product, mut bit) = (0, 0);
     while bit < 32 {
-        product ^= right & 0_u32.wrapping_sub(left >> (31 - bit) & 1);
-        right = right >> 1 ^ POLYNOMIAL & 0_u32.wrapping_sub(right & 1);
+        if left >> (31 - bit) & 1 != 0 {
+            product ^= right;
+        }
+        right = if right & 1 == 0 { right >> 1 } else { right >> 1 ^ POLYNOMIAL };
         bit += 1;
     }
     product
 }
 
-/// The checksum that takes the place of `checksum`, as it stands in the field, when the first 4 bytes of
-/// a packet of `len` bytes change by `difference` (old and new, exclusively or'd).
+/// What the checksum of a packet of `len` bytes, as it stands in the field, changes by when the first 4
+/// bytes change by `difference` (both: old and new, exclusively or'd).
 #[inline(always)]
-pub(crate) fn apply(checksum: u32, difference: [u8; 4], len: u16) -> u32 {
+pub fn of_change(difference: [u8; 4], len: u16) -> u32 {
     let mut change = u32::from_le_bytes(difference);
-    let mut number = 0;
-    while number < 16 {
-        if len >> number & 1 != 0 {
-            change = multiply(SHIFTS[number], change);
+    for (k, shift) in SHIFTS.iter().enumerate() {
+        if len >> k & 1 == 0 {
+            continue;
         }
-        number += 1;
+        let mut shifted = 0;
+        for (nibble, values) in shift.iter().enumerate() {
+            shifted ^= values[(change >> (4 * nibble)) as usize & 15];
+        }
+        change = shifted;
     }
-    checksum ^ change.to_le()
+    change.to_le()
 }
 
 #[cfg(test)]
@@ -83,7 +98,7 @@ mod tests {
             let before = of_bytes(&bytes);
             let difference = std::array::from_fn(|place| bytes[place] ^ new[place]);
             bytes[..4].copy_from_slice(&new);
-            let after = apply(before, difference, bytes.len() as u16);
+            let after = before ^ of_change(difference, bytes.len() as u16);
             prop_assert_eq!(after, of_bytes(&bytes));
         }
     }

@@ -10,7 +10,7 @@ extern crate std;
 
 mod buffer;
 pub mod checksum;
-mod crc;
+pub mod crc;
 mod headers;
 mod reject;
 mod rewrite;

@@ -8,7 +8,7 @@ use skep_abi::Hook;
 use skep_engine::Ingress;
 use skep_packet::{Field, Packet, Wire, checksum::Difference};
 
-use crate::words::replace;
+use crate::words::{crc_of_change, replace};
 
 /// A packet. What comes from a wire has its checksum. (What comes from a veth pair may have only the
 /// start of one, which nothing here tells: there this program must not sit.)
@@ -85,6 +85,11 @@ impl Packet for Frame {
     #[inline(always)]
     fn replace(&mut self, offset: usize, new: &[u32]) -> Option<Difference> {
         replace(self.bytes(offset, size_of_val(new))?, new)
+    }
+
+    #[inline(always)]
+    fn crc_of_change(difference: [u8; 4], len: u16) -> u32 {
+        crc_of_change(u32::from_ne_bytes(difference), u32::from(len))
     }
 
     #[inline(always)]

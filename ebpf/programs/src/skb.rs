@@ -10,7 +10,7 @@ use skep_abi::Hook;
 use skep_engine::Ingress;
 use skep_packet::{Field, Packet, Wire, checksum::Difference};
 
-use crate::words::replace;
+use crate::words::{crc_of_change, replace};
 
 /// `BPF_F_PSEUDO_HDR`: the change is in the pseudo header.
 const PSEUDO_HEADER: u64 = 1 << 4;
@@ -126,6 +126,11 @@ impl Packet for Skb {
             0 => Some(()),
             _ => None,
         }
+    }
+
+    #[inline(always)]
+    fn crc_of_change(difference: [u8; 4], len: u16) -> u32 {
+        crc_of_change(u32::from_ne_bytes(difference), u32::from(len))
     }
 
     #[inline(always)]

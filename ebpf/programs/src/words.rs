@@ -1,6 +1,6 @@
-//! Words of a packet, changed in place.
+//! Words of a packet, changed in place, and what that means for SCTP's checksum.
 
-use skep_packet::checksum::Difference;
+use skep_packet::{checksum::Difference, crc};
 
 /// Puts `new` at `place`; what that changes. The caller has seen that there is room.
 ///
@@ -18,4 +18,11 @@ pub fn replace(place: *mut u8, new: &[u32]) -> Option<Difference> {
         }
     }
     Some(difference)
+}
+
+/// [`crc::of_change`]; `difference` as it lies in memory.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn crc_of_change(difference: u32, len: u32) -> u32 {
+    crc::of_change(difference.to_ne_bytes(), len as u16)
 }
