@@ -55,21 +55,27 @@ fn build(programs: &Path, out: &Path) -> Result<(), String> {
     let architecture = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets it for build scripts");
     let flags = format!("-Cdebuginfo=2 -Clink-arg=--btf --cfg=bpf_target_arch=\"{architecture}\"");
     let target_dir = out.join("target");
-    let status = cargo()
-        .current_dir(programs)
-        .env("RUSTFLAGS", flags)
-        .args(["build", "--quiet", "--release", "--locked", "-Z", "build-std=core"])
-        .args(["--target", TARGET, "--target-dir"])
-        .arg(&target_dir)
-        .status()
-        .map_err(|error| format!("cannot run rustup: {error}"))?;
-    if !status.success() {
-        return Err("ebpf/programs does not build; the compiler's messages stand above".to_owned());
+    // The second tells each look-up and writes nothing: for `skep net explain`.
+    for (name, features) in [("programs.o", ""), ("traced.o", "trace")] {
+        let status = cargo()
+            .current_dir(programs)
+            .env("RUSTFLAGS", &flags)
+            .args(["build", "--quiet", "--release", "--locked", "-Z", "build-std=core"])
+            .args(["--features", features, "--target", TARGET, "--target-dir"])
+            .arg(&target_dir)
+            .status()
+            .map_err(|error| format!("cannot run rustup: {error}"))?;
+        if !status.success() {
+            let which = if features.is_empty() { "" } else { " with the feature trace" };
+            return Err(format!(
+                "ebpf/programs does not build{which}; the compiler's messages stand above"
+            ));
+        }
+        let object = target_dir.join(TARGET).join("release/skep");
+        std::fs::copy(&object, out.join(name))
+            .map_err(|error| format!("cannot copy {}: {error}", object.display()))?;
     }
-    let object = target_dir.join(TARGET).join("release/skep");
-    std::fs::copy(&object, out.join("programs.o"))
-        .map(drop)
-        .map_err(|error| format!("cannot copy {}: {error}", object.display()))
+    Ok(())
 }
 
 fn check_tools() -> Result<(), String> {

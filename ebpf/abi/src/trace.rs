@@ -83,7 +83,7 @@ pub struct Trace {
     /// The backend that was found (`slots`, `sources`) or is written (`sources`, `sockets`), or the
     /// verdict's action.
     pub result: u32,
-    /// 4 or 6.
+    /// 4 or 6; 0 for verdicts.
     pub version: u32,
     /// Zero.
     pub pad: u32,

@@ -30,7 +30,7 @@ pub struct Opened {
 }
 
 /// The tables of one family on the host.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HostTables<F: Family> {
     /// Table `config`.
     pub config: Config,

@@ -32,6 +32,7 @@ mod service;
 mod socket;
 mod step;
 mod tables;
+mod traced;
 mod tunnel;
 mod verdict;
 
@@ -40,19 +41,20 @@ mod decide;
 #[cfg(any(test, feature = "std"))]
 pub mod host;
 #[cfg(any(test, feature = "std"))]
-mod traced;
+mod notes;
 
 #[cfg(any(test, feature = "std"))]
 pub use decide::decide;
 pub use flow::{Opening, open_flows};
 pub use net::Net;
 pub use node::{from_node, from_peer, open_from_node, to_node};
+#[cfg(any(test, feature = "std"))]
+pub use notes::Notes;
 pub use pod::{from_pod, open_from_pod, route_from_pod, to_pod};
 pub use route::{peer_of, stays_on_link};
 pub use socket::{Call, SocketVerdict, believed_peer, connect};
 pub use step::{Step, carry_out};
 pub use tables::{FlowTable, Seen, Tables};
-#[cfg(any(test, feature = "std"))]
-pub use traced::Traced;
+pub use traced::{Notebook, Traced};
 pub use tunnel::tunnel_mtu;
 pub use verdict::{Action, Ingress, Verdict};

@@ -180,6 +180,8 @@ where
         Some(step) => carry_out(&mut skb, &KernelTables, step, verdict),
         None => verdict,
     };
+    #[cfg(feature = "trace")]
+    crate::trace::note_verdict(verdict.to_bits());
     let (argument, mut reason) = (verdict.argument(), verdict.reason_number());
     let action = match verdict.action() {
         Action::Pass | Action::Unwrap | Action::Open | Action::Route => NEXT,

@@ -14,6 +14,8 @@ mod next_hop;
 mod report;
 mod skb;
 mod tables;
+#[cfg(feature = "trace")]
+mod trace;
 mod words;
 mod zero;
 

@@ -152,11 +152,15 @@ where
     // What passes as it is, the hook behind this one counts.
     let Some(step) = step else { return PASS };
     if verdict == Verdict::PASS {
+        #[cfg(feature = "trace")]
+        crate::trace::note_verdict(verdict.to_bits());
         return PASS;
     }
     let mut frame = Frame::new(context);
     let at = frame.at(false);
     let verdict = carry_out(&mut frame, &KernelTables, step, verdict);
+    #[cfg(feature = "trace")]
+    crate::trace::note_verdict(verdict.to_bits());
     count(at.hook, verdict.reason_number(), frame.len());
     if matches!(verdict.action(), Action::Drop | Action::Reject) {
         report::dropped::<F>(&frame, verdict.reason_number(), at);

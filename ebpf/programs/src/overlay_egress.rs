@@ -3,6 +3,8 @@
 
 use aya_ebpf::{EbpfContext as _, bindings::__sk_buff, macros::classifier, programs::TcContext};
 use skep_abi::{Hook, Reason, V4, V6};
+#[cfg(feature = "trace")]
+use skep_engine::Verdict;
 use skep_engine::{peer_of, stays_on_link};
 use skep_packet::{Packet as _, ethertype, version};
 
@@ -48,6 +50,11 @@ fn send(skb: &Skb) -> Result<(), Reason> {
         Some(ethertype::IPV4) => peer_of::<V4, _>(skb, &KernelTables),
         Some(ethertype::IPV6) => peer_of::<V6, _>(skb, &KernelTables),
         _ => None,
+    };
+    #[cfg(feature = "trace")]
+    match index {
+        Some(index) => crate::trace::note_verdict(Verdict::to_peer(index).to_bits()),
+        None => crate::trace::note_verdict(Verdict::drop(Reason::InvalidPeer).to_bits()),
     };
     let found = index.and_then(peer);
     let (Some(peer), Some(config)) = (found, config()) else { return Err(Reason::InvalidPeer) };

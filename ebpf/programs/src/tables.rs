@@ -19,8 +19,14 @@ const ANY: u64 = 0;
 /// `BPF_NOEXIST`: create only.
 const CREATE: u64 = 1;
 
-/// The kernel's tables.
-pub struct KernelTables;
+/// The kernel's tables, as the programs that are attached use them.
+pub struct LiveTables;
+
+#[cfg(not(feature = "trace"))]
+pub use LiveTables as KernelTables;
+
+#[cfg(feature = "trace")]
+pub use crate::trace::KernelTables;
 
 macro_rules! kernel_tables {
     ($family:ty, $addr:ty, $bits:literal, $services:ident, $backends:ident, $sources:ident, $flows:ident, $embryos:ident,
@@ -30,7 +36,7 @@ macro_rules! kernel_tables {
         // until the program ends (the kernel frees entries after a grace period; an entry that is
         // reused meanwhile gives the old or the new value, both well formed as they are plain
         // integers). Writes go to single words, for which the same holds.
-        impl Tables<$family> for KernelTables {
+        impl Tables<$family> for LiveTables {
             type Ref<T: Copy + 'static> = &'static T;
 
             #[inline(always)]
@@ -75,16 +81,19 @@ macro_rules! kernel_tables {
             ) -> Option<&'static Flow<$family>> {
                 let flow =
                     with_flows!(table, $flows, $embryos, $snat, map => map.get_ptr_mut(key))?;
-                // SAFETY: see above; counts may miss a packet when two processors add at once.
-                unsafe {
-                    (*flow).seen_ticks = seen.ticks;
-                    (*flow).packets += 1;
-                    (*flow).bytes += u64::from(seen.bytes);
-                    if seen.state != 0 {
-                        (*flow).state |= seen.state;
+                if cfg!(not(feature = "trace")) {
+                    // SAFETY: see above; counts may miss a packet when two processors add at once.
+                    unsafe {
+                        (*flow).seen_ticks = seen.ticks;
+                        (*flow).packets += 1;
+                        (*flow).bytes += u64::from(seen.bytes);
+                        if seen.state != 0 {
+                            (*flow).state |= seen.state;
+                        }
                     }
-                    Some(&*flow)
                 }
+                // SAFETY: see above.
+                Some(unsafe { &*flow })
             }
 
             #[inline(always)]

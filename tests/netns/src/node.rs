@@ -84,7 +84,7 @@ impl Node {
 
     /// What the plugin remembers.
     pub(crate) fn attachments(&self) -> Vec<Attachment> {
-        Attachments::peek(&self.state_dir).expect("the plugin's file is whole")
+        Attachments::peek(&self.state_dir.join("cni")).expect("the plugin's file is whole")
     }
 
     /// What the datapath counted; nothing when there is none.
@@ -184,7 +184,7 @@ impl Node {
         let mut conf = json!({
             "cniVersion": "1.1.0", "name": "skep", "type": "skep-cni",
             "podCIDRs": [self.pod_range], "mtu": self.mtu(),
-            "stateDir": self.state_dir, "pinDir": self.pin_dir,
+            "stateDir": self.state_dir.join("cni"), "pinDir": self.pin_dir,
         });
         if let (Some(conf), Value::Object(more)) = (conf.as_object_mut(), more) {
             conf.extend(more);

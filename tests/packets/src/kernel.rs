@@ -14,7 +14,9 @@ use nix::{
     unistd::geteuid,
 };
 use skep_abi::{Family as _, NextHop, RANGE_ALLOWED, V4, V6, next_hop_index};
-use skep_bpf::{Clock, Datapath, FamilyTables, Kind, Program, Sizes, TestRun};
+use skep_bpf::{
+    Clock, Datapath, FamilyTables, Kind, Program, Record, Sizes, Table, Tables, TestRun,
+};
 
 use crate::{
     case::Fate,
@@ -71,17 +73,17 @@ pub struct KernelNode {
 /// A family's tables.
 pub trait InTables: InConfig {
     /// Picks them.
-    fn of(tables: &skep_bpf::Tables) -> &FamilyTables<Self>;
+    fn of(tables: &Tables) -> &FamilyTables<Self>;
 }
 
 impl InTables for V4 {
-    fn of(tables: &skep_bpf::Tables) -> &FamilyTables<Self> {
+    fn of(tables: &Tables) -> &FamilyTables<Self> {
         &tables.v4
     }
 }
 
 impl InTables for V6 {
-    fn of(tables: &skep_bpf::Tables) -> &FamilyTables<Self> {
+    fn of(tables: &Tables) -> &FamilyTables<Self> {
         &tables.v6
     }
 }
@@ -215,7 +217,7 @@ impl KernelNode {
     }
 }
 
-fn empty<K: skep_bpf::Record, V: skep_bpf::Record>(table: &skep_bpf::Table<K, V>) -> Result<()> {
+fn empty<K: Record, V: Record>(table: &Table<K, V>) -> Result<()> {
     for (key, _) in table.entries()? {
         table.remove(&key)?;
     }
@@ -262,4 +264,31 @@ fn ip(words: &[&str]) -> Result<()> {
         Command::new("ip").args(words).output().context("cannot run ip: install iproute2")?;
     ensure!(output.status.success(), "ip: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+/// Everything that the tables of a family hold, and the counters, in lines.
+pub fn dump<F: InTables>(tables: &Tables) -> Result<Vec<String>> {
+    fn of<K: Record + std::fmt::Debug, V: Record + std::fmt::Debug>(
+        table: &Table<K, V>,
+        lines: &mut Vec<String>,
+    ) -> Result<()> {
+        let entries = table.entries()?;
+        lines.extend(entries.iter().map(|entry| format!("{}: {entry:?}", table.name())));
+        Ok(())
+    }
+    let (mut lines, family) = (Vec::new(), F::of(tables));
+    of(&family.services, &mut lines)?;
+    of(&family.sources, &mut lines)?;
+    of(&family.flows, &mut lines)?;
+    of(&family.embryos, &mut lines)?;
+    of(&family.snat, &mut lines)?;
+    of(&family.endpoints, &mut lines)?;
+    of(&family.nodes, &mut lines)?;
+    of(&family.ranges, &mut lines)?;
+    of(&family.sockets, &mut lines)?;
+    for counter in tables.counters.all()? {
+        lines.push(format!("counters: {counter:?}"));
+    }
+    lines.sort();
+    Ok(lines)
 }

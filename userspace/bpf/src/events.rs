@@ -4,7 +4,6 @@
 use std::{
     fs::{File, TryLockError},
     io,
-    os::fd::{AsFd, BorrowedFd},
     path::Path,
     time::Duration,
 };
@@ -24,7 +23,6 @@ const NAME: &str = "events";
 
 /// A reader of events: a queue that empties as it is read.
 ///
-/// Its descriptor becomes readable when an event comes, so that it can stand in `tokio`'s `AsyncFd`.
 /// Programs report only while the lease lasts that [`Events::renew`] takes; it ends with the reader.
 pub struct Events {
     ring: RingBuf<MapData>,
@@ -80,11 +78,5 @@ impl Drop for Events {
     fn drop(&mut self) {
         // Should it fail, the lease runs out by itself.
         let _ = self.listeners.insert(&0, &Listeners::default());
-    }
-}
-
-impl AsFd for Events {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
     }
 }

@@ -21,6 +21,7 @@ mod sys;
 mod table;
 mod tables;
 mod test_run;
+mod tracer;
 mod verifier;
 
 pub use clock::Clock;
@@ -39,4 +40,5 @@ pub use sys::{monotonic_ns, netns_cookie};
 pub use table::Table;
 pub use tables::{FamilyTables, Tables};
 pub use test_run::{Measured, Outcome, TestRun};
+pub use tracer::Tracer;
 pub use verifier::{Judgement, judge_all};

@@ -16,6 +16,11 @@ pub(crate) fn bytes() -> &'static [u8] {
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"))
 }
 
+/// The same programs, built to tell each look-up and to write nothing.
+pub(crate) fn traced_bytes() -> &'static [u8] {
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/traced.o"))
+}
+
 /// A map as the object describes it.
 pub(crate) struct MapLayout {
     pub(crate) name: String,

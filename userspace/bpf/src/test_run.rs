@@ -1,7 +1,7 @@
 //! Running the pinned programs over made packets, for tests, measurements and `skep net explain`.
 
 use std::{
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -54,12 +54,7 @@ impl TestRun {
     ///
     /// The kernel does not restore the packet between repeats.
     pub fn run(&self, packet: &[u8], ifindex: u32, repeat: u32) -> Result<Outcome> {
-        let context = self.context(ifindex);
-        let mut out = vec![0; ROOM.max(packet.len())];
-        let done = sys::test_run(self.fd.as_fd(), packet, &context, repeat, &mut out)
-            .map_err(|source| Error::TestRun { program: self.program.name(), source })?;
-        out.truncate(done.data_len);
-        Ok(Outcome { verdict: done.verdict, packet: out, duration_ns: done.duration_ns })
+        run(self.program, self.fd.as_fd(), packet, ifindex, repeat)
     }
 
     /// Mean time in ns of the program and of one that does nothing, both run `repeat` times over `packet`
@@ -80,7 +75,7 @@ impl TestRun {
         let nothing = [Instruction::set(0, 0), Instruction::exit()];
         let nothing = sys::load(kind, &nothing).map_err(failed)?;
         let mut out = vec![0; ROOM];
-        let context = self.context(ifindex);
+        let context = context(self.program, ifindex);
         let mut runs = [(0, 0); 2];
         for (run, program) in runs.iter_mut().zip([self.fd.as_fd(), nothing.as_fd()]) {
             let harness = Harness::new(kind, program, packet, flows).map_err(failed)?;
@@ -99,20 +94,37 @@ impl TestRun {
         }
     }
 
-    fn context(&self, ifindex: u32) -> Vec<u8> {
-        let mut context = vec![];
-        if ifindex != 0 && self.program.kind() == Kind::Tcx {
-            context = vec![0; SK_BUFF_BYTES];
-            context[IFINDEX_OFFSET..IFINDEX_OFFSET + 4].copy_from_slice(&ifindex.to_ne_bytes());
-        }
-        context
-    }
-
     /// Instructions that the verifier walked to accept the program.
     pub fn verified_instructions(&self) -> Result<u32> {
         sys::verified_insns(self.fd.as_fd())
             .map_err(|source| Error::TestRun { program: self.program.name(), source })
     }
+}
+
+/// Runs a program.
+pub(crate) fn run(
+    program: Program,
+    fd: BorrowedFd<'_>,
+    packet: &[u8],
+    ifindex: u32,
+    repeat: u32,
+) -> Result<Outcome> {
+    let context = context(program, ifindex);
+    let mut out = vec![0; ROOM.max(packet.len())];
+    let done = sys::test_run(fd, packet, &context, repeat, &mut out)
+        .map_err(|source| Error::TestRun { program: program.name(), source })?;
+    out.truncate(done.data_len);
+    Ok(Outcome { verdict: done.verdict, packet: out, duration_ns: done.duration_ns })
+}
+
+/// The kernel's context of a packet that came by a device.
+fn context(program: Program, ifindex: u32) -> Vec<u8> {
+    let mut context = vec![];
+    if ifindex != 0 && program.kind() == Kind::Tcx {
+        context = vec![0; SK_BUFF_BYTES];
+        context[IFINDEX_OFFSET..IFINDEX_OFFSET + 4].copy_from_slice(&ifindex.to_ne_bytes());
+    }
+    context
 }
 
 /// Two mean times of the same harness.

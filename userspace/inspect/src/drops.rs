@@ -27,13 +27,20 @@ pub(crate) struct Count {
     packets: u64,
     bytes: u64,
     dropped: bool,
+    advice: &'static str,
 }
 
 impl Row for Count {
-    const COLUMNS: &'static [&'static str] = &["REASON", "HOOK", "PACKETS", "BYTES"];
+    const COLUMNS: &'static [&'static str] = &["REASON", "HOOK", "PACKETS", "BYTES", "WHAT TO DO"];
 
     fn cells(&self) -> Vec<String> {
-        vec![self.reason.into(), self.hook.into(), self.packets.to_string(), self.bytes.to_string()]
+        vec![
+            self.reason.into(),
+            self.hook.into(),
+            self.packets.to_string(),
+            self.bytes.to_string(),
+            self.advice.into(),
+        ]
     }
 }
 
@@ -54,13 +61,9 @@ fn count(hook: Hook, reason: Reason, counter: Counter) -> Count {
         hook: hook.name(),
         packets: counter.packets,
         bytes: counter.bytes,
-        dropped: is_drop(reason),
+        dropped: reason.is_drop(),
+        advice: reason.advice(),
     }
-}
-
-/// Whether packets with this fate did not get through.
-pub(crate) fn is_drop(reason: Reason) -> bool {
-    reason.is_drop()
 }
 
 /// Whether a person should know of it.

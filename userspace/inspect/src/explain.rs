@@ -4,11 +4,12 @@
 //! What the kernel cannot run on request is answered by the same engine on the host, over the live
 //! tables; that is said. Nothing is written: not a table, not a counter.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 
 use serde::Serialize;
 use skep_abi::{V4, V6};
-use skep_bpf::{Attachment, Clock, FamilyTables, Links, Tables};
+use skep_bpf::{Attachment, Clock, FamilyTables, Links, Tables, Tracer};
 use skep_engine::Net;
 
 use crate::names::Resolver;
@@ -45,10 +46,15 @@ struct Answer {
 pub(crate) fn print(tables: &Tables, query: &Query, names: &Resolver) -> anyhow::Result<String> {
     let question = ask::question(query, tables, names)?;
     let attachments = Links::open(&query.flags.bpf_dir).list()?;
+    let tracer = match query.on_host {
+        true => None,
+        false => Some(RefCell::new(Tracer::open(&query.flags.bpf_dir)?)),
+    };
+    let through = Through { tables, attachments: &attachments, tracer: tracer.as_ref() };
     let answer = if question.to.is_ipv4() {
-        answer::<V4>(tables, &tables.v4, &attachments, &question, names)?
+        answer::<V4>(&through, &tables.v4, &question, names)?
     } else {
-        answer::<V6>(tables, &tables.v6, &attachments, &question, names)?
+        answer::<V6>(&through, &tables.v6, &question, names)?
     };
     match query.flags.output {
         Format::Json => Ok(serde_json::to_string_pretty(&answer)? + "\n"),
@@ -57,13 +63,20 @@ pub(crate) fn print(tables: &Tables, query: &Query, names: &Resolver) -> anyhow:
     }
 }
 
+/// What questions go through.
+struct Through<'a> {
+    tables: &'a Tables,
+    attachments: &'a [Attachment],
+    tracer: Option<&'a RefCell<Tracer>>,
+}
+
 fn answer<F: Net>(
-    tables: &Tables,
+    through: &Through<'_>,
     family: &FamilyTables<F>,
-    attachments: &[Attachment],
     question: &Question,
     names: &Resolver,
 ) -> anyhow::Result<Answer> {
+    let Through { tables, attachments, tracer } = *through;
     let live = LiveTables {
         config: tables.config()?,
         family,
@@ -72,7 +85,7 @@ fn answer<F: Net>(
         now_ticks: Clock::new()?.now_ticks()?,
         failed: None.into(),
     };
-    let journey = journey::Node { live: &live, attachments }.travel(question)?;
+    let journey = journey::Node { live: &live, attachments, tracer }.travel(question)?;
     let words = Words { live: &live, names };
     Ok(Answer {
         sender: question.sender,

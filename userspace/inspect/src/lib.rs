@@ -17,6 +17,7 @@ mod explain;
 mod filter;
 mod flows;
 mod maps;
+mod monitor;
 mod names;
 mod nodes;
 mod output;
@@ -66,6 +67,8 @@ pub enum Command {
     Drops(drops::Query),
     /// Packets and bytes per second of each Service and backend
     Top(top::Query),
+    /// Connections as they are opened and packets as they are dropped, until you press Ctrl-C
+    Monitor(monitor::Query),
     /// Why a packet goes where it goes: each look-up, each decision, and the end
     Explain(explain::Query),
     /// How full each table is
@@ -84,6 +87,7 @@ impl Command {
             Self::Flows(query) => &query.flags,
             Self::Drops(query) => &query.flags,
             Self::Top(query) => &query.flags,
+            Self::Monitor(query) => &query.flags,
             Self::Explain(query) => &query.flags,
         }
     }
@@ -111,6 +115,7 @@ pub async fn run(command: Command, out: &mut impl Write) -> anyhow::Result<()> {
         Command::Nodes(_) => output::print(&nodes::list(&tables)?, flags.output)?,
         Command::Drops(query) => output::print(&drops::list(&tables, query)?, flags.output)?,
         Command::Top(query) => return top::run(&tables, query, names, out).await,
+        Command::Monitor(query) => return monitor::run(&tables, query, names, out).await,
         Command::Explain(query) => explain::print(&tables, query, &names)?,
         Command::Maps(_) => output::print(&maps::list(&tables)?, flags.output)?,
     };

@@ -7,7 +7,7 @@ use skep_abi::{Config, Family, FamilyConfig, config_flags};
 use skep_bpf::{Links, Tables};
 
 use crate::output::{self, Format};
-use crate::{Flags, drops, maps};
+use crate::{Flags, maps};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,7 +57,7 @@ fn collect(tables: &Tables, flags: &Flags) -> anyhow::Result<Status> {
     let maps = maps::list(tables)?;
     let counters = tables.counters.all()?;
     let packets = |dropped: bool| {
-        let chosen = counters.iter().filter(|(_, reason, _)| drops::is_drop(*reason) == dropped);
+        let chosen = counters.iter().filter(|(_, reason, _)| reason.is_drop() == dropped);
         chosen.map(|(_, _, counter)| counter.packets).sum()
     };
     let attachment = |link: skep_bpf::Attachment| Attachment {

@@ -31,6 +31,9 @@ pub struct Query {
     /// The sender's port: backends are chosen by it, too
     #[arg(long, default_value_t = 40_000)]
     source_port: u16,
+    /// Ask the engine on the host for every hook, and load nothing into the kernel
+    #[arg(long)]
+    pub(crate) on_host: bool,
 }
 
 fn translatable(text: &str) -> Result<u8, String> {

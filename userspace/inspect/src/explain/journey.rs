@@ -1,13 +1,14 @@
 //! A packet's way through the hooks of this node: which program meets it next, and where it ends.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use skep_abi::{Hook, NO_PEER, Reason, Trace, endpoint_flags, peer_mode, proto};
-use skep_bpf::{Attachment, Program};
+use skep_abi::{Hook, NO_PEER, Reason, Trace, TraceStep, endpoint_flags, peer_mode, proto};
+use skep_bpf::{Attachment, Program, Tracer};
 use skep_engine::{
-    Action, Call, Ingress, Net, SocketVerdict, Tables as _, Traced, Verdict, connect, decide,
-    peer_of,
+    Action, Call, Ingress, Net, Notes, SocketVerdict, Tables as _, Traced, Verdict, connect,
+    decide, peer_of,
 };
 use skep_packet::{host::HostPacket, parse};
 
@@ -21,6 +22,8 @@ const MAX_LEGS: usize = 6;
 /// Who answered for a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
+    /// The program, run in the kernel.
+    Kernel,
     /// The engine on the host over the live tables, for this reason.
     Engine(&'static str),
 }
@@ -89,6 +92,8 @@ enum Next {
 pub(crate) struct Node<'a, F: Net> {
     pub(crate) live: &'a LiveTables<'a, F>,
     pub(crate) attachments: &'a [Attachment],
+    /// The node's programs, where the kernel has taken them.
+    pub(crate) tracer: Option<&'a RefCell<Tracer>>,
 }
 
 impl<F: Net> Node<'_, F> {
@@ -124,8 +129,8 @@ impl<F: Net> Node<'_, F> {
             let before = last;
             let ran = self.run(program, hook, ifindex, &packet)?;
             packet = ran.packet;
-            // In an outer header the packet itself is as it was.
-            if ran.verdict.action() != Action::ToTunnel {
+            // In an outer header the packet itself is as it was; a refusal is another packet.
+            if !matches!(ran.verdict.action(), Action::ToTunnel | Action::Reject) {
                 last = sockets::<F>(&packet, before);
             }
             let Ran { by, steps, verdict, .. } = ran;
@@ -156,7 +161,7 @@ impl<F: Net> Node<'_, F> {
             // Spreads over the slots as the source port does.
             random: u32::from(question.from.port()).wrapping_mul(0x9e37_79b1),
         };
-        let traced = Traced::new(self.live);
+        let traced = Traced::new(self.live, Notes::default());
         let said = connect(&traced, &call);
         let (verdict, after) = match said {
             SocketVerdict::Pass => (Verdict::PASS, to),
@@ -167,14 +172,14 @@ impl<F: Net> Node<'_, F> {
             SocketVerdict::Refuse(reason) => (Verdict::reject(reason), to),
             SocketVerdict::Drop(reason) => (Verdict::drop(reason), to),
         };
-        traced.decided::<F>(verdict);
+        traced.notes().decided(verdict);
         Ok(Leg {
             hook: Hook::Connect,
             ifindex: 0,
             by: By::Engine("the kernel runs no socket program on request"),
             before: (question.from, to),
             after: (question.from, after),
-            steps: traced.into_steps(),
+            steps: traced.notes().steps(),
             verdict,
         })
     }
@@ -238,7 +243,7 @@ impl<F: Net> Node<'_, F> {
         }
     }
 
-    /// Runs a program over a packet.
+    /// Runs a program over a packet: in the kernel, or, where that refuses, the engine on the host.
     fn run(
         &self,
         program: Program,
@@ -246,23 +251,55 @@ impl<F: Net> Node<'_, F> {
         ifindex: u32,
         packet: &[u8],
     ) -> anyhow::Result<Ran> {
+        let Some(tracer) = self.tracer else {
+            return self.decide(program, hook, ifindex, packet, "as you asked");
+        };
+        match tracer.borrow_mut().run(program, packet, ifindex) {
+            Ok((outcome, steps)) => {
+                let Some(verdict) = verdict_of(&steps) else {
+                    let why =
+                        "the program tells no verdict: it left the packet alone or lost steps";
+                    return self.decide(program, hook, ifindex, packet, why);
+                };
+                Ok(Ran { by: By::Kernel, steps, verdict, packet: outcome.packet })
+            }
+            Err(skep_bpf::Error::Program { .. }) => {
+                let why = "the kernel's verifier does not take the program with its tracing";
+                self.decide(program, hook, ifindex, packet, why)
+            }
+            Err(skep_bpf::Error::TestRun { .. }) => {
+                let why = "the kernel runs no such program with this device on request";
+                self.decide(program, hook, ifindex, packet, why)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks the engine on the host.
+    fn decide(
+        &self,
+        program: Program,
+        hook: Hook,
+        ifindex: u32,
+        packet: &[u8],
+        why: &'static str,
+    ) -> anyhow::Result<Ran> {
         let mut packet = HostPacket(packet.to_vec());
-        let traced = Traced::new(self.live);
-        let verdict =
-            match decide::<F, _>(&mut packet, &traced, Ingress { ifindex, hook, from_peer: false })
-            {
-                Some(verdict) => verdict,
-                None => match peer_of::<F, _>(&packet, &traced) {
-                    Some(peer) => Verdict::to_peer(peer),
-                    None => Verdict::drop(Reason::InvalidPeer),
-                },
-            };
-        traced.decided::<F>(verdict);
+        let traced = Traced::new(self.live, Notes::default());
+        let at = Ingress { ifindex, hook, from_peer: false };
+        let verdict = match decide::<F, _>(&mut packet, &traced, at) {
+            Some(verdict) => verdict,
+            None => match peer_of::<F, _>(&packet, &traced) {
+                Some(peer) => Verdict::to_peer(peer),
+                None => Verdict::drop(Reason::InvalidPeer),
+            },
+        };
+        traced.notes().decided(verdict);
         if let Some(error) = self.live.take_failure() {
             return Err(error).with_context(|| format!("the tables of {}", program.name()));
         }
-        let by = By::Engine("over a made packet");
-        Ok(Ran { by, steps: traced.into_steps(), verdict, packet: packet.0 })
+        let (by, steps) = (By::Engine(why), traced.notes().steps());
+        Ok(Ran { by, steps, verdict, packet: packet.0 })
     }
 
     /// What follows upon a verdict.
@@ -291,6 +328,12 @@ impl<F: Net> Node<'_, F> {
             _ => End::World(ifindex),
         }
     }
+}
+
+/// The verdict that a program has told, its last step.
+fn verdict_of(steps: &[Trace]) -> Option<Verdict> {
+    let last = steps.last().filter(|step| step.step == TraceStep::Verdict as u8)?;
+    Some(Verdict::from_bits(u64::from(last.result) << 32 | u64::from(last.number)))
 }
 
 /// The end of what does not go on.

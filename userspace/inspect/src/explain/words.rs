@@ -52,6 +52,7 @@ impl<F: Net> Words<'_, F> {
     /// A leg of the journey.
     pub(crate) fn stage(&self, leg: &Leg) -> Stage {
         let (by, because) = match leg.by {
+            By::Kernel => ("the program in the kernel", None),
             By::Engine(why) => ("the engine on the host, over the live tables", Some(why)),
         };
         let told = |trace: &&Trace| trace.step != TraceStep::Verdict as u8;
@@ -290,18 +291,18 @@ impl<F: Net> Words<'_, F> {
             End::Nobody => format!("The packet goes nowhere: no pod of this node has {}.", to.ip()),
             End::Stack => format!("The packet is given to this node's routes for {to}{why}."),
             End::Rejected(reason, hook) => format!(
-                "The client is refused at once at {}: {} ({}){}.",
+                "The client is refused at once at {}: {} ({}){why}. What to do: {}.",
                 hook.name(),
                 because(reason, &service.to_string(), protocol),
                 reason.name(),
-                why
+                reason.advice()
             ),
             End::Dropped(reason, hook) => format!(
-                "The packet is dropped at {}: {} ({}){}.",
+                "The packet is dropped at {}: {} ({}){why}. What to do: {}.",
                 hook.name(),
                 because(reason, &service.to_string(), protocol),
                 reason.name(),
-                why
+                reason.advice()
             ),
         }
     }
