@@ -1,11 +1,11 @@
-//! Writing the tables of flows: functions that the verifier walks once in each program, instead of once
+//! Writing the tables of flows, and telling of it: functions that the verifier walks once in each program, instead of once
 //! for each table in each state of each caller.
 
-use skep_abi::{Flow, FlowKey, Reason, V4, V6};
-use skep_engine::{FlowTable, Opening, open_flows};
+use skep_abi::{Flow, FlowKey, Hook, Reason, V4, V6};
+use skep_engine::{FlowTable, Ingress, Opening, open_flows};
 use skep_packet::{Headers, Tuple};
 
-use crate::{maps, tables::KernelTables};
+use crate::{count::count, maps, report, tables::KernelTables};
 
 /// Runs `$body` with `$map` bound to the flow table that `$table` names.
 macro_rules! with_flows {
@@ -42,7 +42,8 @@ fn table(number: u32) -> FlowTable {
 /// none of the callers, they may be null.
 macro_rules! flow_functions {
     ($module:ident, $family:ty, $flows:ident, $embryos:ident, $snat:ident,
-     $write:literal, $remove:literal, $has:literal, $mark:literal, $open:literal) => {
+     $write:literal, $remove:literal, $has:literal, $mark:literal, $open:literal,
+     $opened:literal) => {
         pub mod $module {
             use super::*;
 
@@ -97,6 +98,26 @@ macro_rules! flow_functions {
                 }
             }
 
+            /// Counts and reports that a packet opened a connection to a Service; always 0.
+            #[unsafe(export_name = $opened)]
+            #[inline(never)]
+            pub extern "C" fn opened(
+                headers: *const Headers<$family>,
+                service: u32,
+                backend: u32,
+                hook: u32,
+                ifindex: u32,
+            ) -> u32 {
+                // SAFETY: as above.
+                let (headers, hook) = (unsafe { headers.as_ref() }, Hook::from_number(hook as u8));
+                if let (Some(headers), Some(hook)) = (headers, hook) {
+                    let at = Ingress { ifindex, hook, from_peer: false };
+                    count(hook, Reason::Opened as u32, 0);
+                    report::opened(headers, service, backend, at);
+                }
+                0
+            }
+
             /// 1 when there is a flow under the key, 0 when not.
             #[unsafe(export_name = $has)]
             #[inline(never)]
@@ -136,7 +157,8 @@ flow_functions!(
     "remove_flow4",
     "has_flow4",
     "mark_flow4",
-    "open_flows4"
+    "open_flows4",
+    "report_opened4"
 );
 flow_functions!(
     flows6,
@@ -148,5 +170,6 @@ flow_functions!(
     "remove_flow6",
     "has_flow6",
     "mark_flow6",
-    "open_flows6"
+    "open_flows6",
+    "report_opened6"
 );

@@ -3,15 +3,14 @@
 use aya_ebpf::{btf_maps::lpm_trie, helpers::generated::bpf_jiffies64};
 use skep_abi::{
     AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Family as _, Flow, FlowKey,
-    Node, Peer, Reason, SLOTS_PER_BLOCK, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
+    Node, Peer, SLOTS_PER_BLOCK, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
 };
 use skep_engine::{FlowTable, Ingress, Opening, Seen, Tables};
 use skep_packet::{Headers, Tuple};
 
 use crate::{
-    count::count,
     flows::{flows4, flows6, with_flows},
-    maps, report,
+    maps,
 };
 
 /// `BPF_ANY`: create or replace.
@@ -186,7 +185,7 @@ macro_rules! kernel_tables {
                 let _ = maps::$sockets.insert(key, peer, ANY);
             }
 
-            #[inline(never)]
+            #[inline(always)]
             fn report_opened(
                 &self,
                 headers: &Headers<$family>,
@@ -194,8 +193,7 @@ macro_rules! kernel_tables {
                 backend: u32,
                 at: Ingress,
             ) {
-                count(at.hook, Reason::Opened as u32, 0);
-                report::opened(headers, service, backend, at);
+                $calls::opened(headers, service, backend, at.hook as u32, at.ifindex);
             }
 
             #[inline(always)]
