@@ -113,11 +113,7 @@ fn ask_again(worlds: &[World; 2], differences: &mut Vec<Difference<'_>>) -> Resu
 
 fn differs(difference: &Difference<'_>) -> bool {
     let Difference { case, upstream, ours } = difference;
-    if case.shape.affinity {
-        upstream.with_servers_alike() != ours.with_servers_alike()
-    } else {
-        upstream != ours
-    }
+    if case.shape.affinity { !upstream.stays_as(ours) } else { upstream != ours }
 }
 
 impl Comparison<'_> {

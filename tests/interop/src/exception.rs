@@ -111,16 +111,9 @@ fn keeps_sources(difference: &Difference<'_>, whose: fn(&str) -> bool) -> bool {
     let (Some(upstream), Some(ours)) = (seen(&difference.upstream), seen(&difference.ours)) else {
         return false;
     };
-    let fits = |servers: [&str; 2], upstream: Source, ours: Source| {
-        upstream == ours
-            || (upstream, ours) == (Source::Node, Source::Sender) && servers.into_iter().any(whose)
+    let fits = |server: &str, upstream: Source, ours: Source| {
+        upstream == ours || (upstream, ours) == (Source::Node, Source::Sender) && whose(server)
     };
-    if difference.case.shape.affinity {
-        // Each stays with a server of its own.
-        let mut pairs = upstream.iter().zip(&ours);
-        let single = upstream.len() == 1 && ours.len() == 1;
-        return single && pairs.all(|((by, from), (own, sees))| fits([by, own], *from, *sees));
-    }
     upstream.keys().eq(ours.keys())
-        && upstream.iter().all(|(server, from)| fits([server, server], *from, ours[server]))
+        && upstream.iter().all(|(server, from)| fits(server, *from, ours[server]))
 }

@@ -60,14 +60,17 @@ impl Outcomes {
         self.0.extend(later.0);
     }
 
-    /// With a client that stays with its server, any server is as good as another.
-    pub(crate) fn with_servers_alike(&self) -> Self {
-        let alike = |outcome: &Outcome| match outcome {
-            Outcome::Served { from, .. } => Outcome::Served { by: "one".to_owned(), from: *from },
-            other => other.clone(),
+    /// Whether both are the same to a client that stays with its server, whichever that is. What two servers
+    /// see may differ with where they are.
+    pub(crate) fn stays_as(&self, other: &Self) -> bool {
+        let server = |outcomes: &Self| match outcomes.0.first() {
+            Some(Outcome::Served { by, .. }) if outcomes.0.len() == 1 => Some(by.clone()),
+            _ => None,
         };
-        let servers = self.0.iter().filter(|outcome| outcome.is_served()).count();
-        if servers > 1 { self.clone() } else { Self(self.0.iter().map(alike).collect()) }
+        match (server(self), server(other)) {
+            (Some(own), Some(theirs)) if own != theirs => true,
+            _ => self == other,
+        }
     }
 
     /// Whether it is exactly this.

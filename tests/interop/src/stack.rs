@@ -119,7 +119,8 @@ fn kube_proxy(world: &World, programs: &Programs) -> Command {
 }
 
 fn skep_proxy(world: &World, programs: &Programs) -> Command {
-    let words = datapath_words(world);
+    let mut words = datapath_words(world);
+    words.push("--detect-local-mode=NodeCIDR".to_owned());
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     world.place("node1").command(&programs.skep, &[&["proxy"], &*words].concat())
 }
