@@ -114,3 +114,32 @@ fn the_kernels_tables_are_printed_with_names() {
         assert!(dump.contains("port"), "bpftool prints no field names:\n{dump}");
     }
 }
+
+#[test]
+fn the_tables_are_what_a_fresh_start_would_write() {
+    let space = Namespace::new("verified");
+    space.apply("page.yaml");
+    space.rolled_out("page");
+    for node in NODES {
+        // Other tests change Services meanwhile.
+        eventually("no difference", || {
+            let ran = inside(node, &["skep", "net", "verify"]);
+            holds(ran.succeeded(), &ran)
+        });
+    }
+}
+
+#[test]
+fn a_packets_way_is_explained_with_names() {
+    let space = Namespace::new("explained");
+    space.apply("page.yaml");
+    space.rolled_out("page");
+    for sender in ["pod", "node", "outside"] {
+        eventually("the Service's name and a backend's", || {
+            let words = ["skep", "net", "explain", "--from", sender, "explained/page:80"];
+            let text = inside("n1", &words).text();
+            let end = text.lines().last().unwrap_or_default();
+            holds(end.contains("explained/page") && text.contains("backends4"), &text)
+        });
+    }
+}

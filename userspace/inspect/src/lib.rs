@@ -24,6 +24,7 @@ mod output;
 mod services;
 mod status;
 mod top;
+mod verify;
 
 pub use output::Format;
 
@@ -73,6 +74,8 @@ pub enum Command {
     Explain(explain::Query),
     /// How full each table is
     Maps(Flags),
+    /// Whether the tables are what a fresh start would write; fails where they are not
+    Verify(verify::Query),
 }
 
 impl Command {
@@ -89,6 +92,7 @@ impl Command {
             Self::Top(query) => &query.flags,
             Self::Monitor(query) => &query.flags,
             Self::Explain(query) => &query.flags,
+            Self::Verify(query) => &query.flags,
         }
     }
 }
@@ -118,6 +122,17 @@ pub async fn run(command: Command, out: &mut impl Write) -> anyhow::Result<()> {
         Command::Monitor(query) => return monitor::run(&tables, query, names, out).await,
         Command::Explain(query) => explain::print(&tables, query, &names)?,
         Command::Maps(_) => output::print(&maps::list(&tables)?, flags.output)?,
+        Command::Verify(query) => {
+            let differences = verify::list(&tables, query).await?;
+            if !differences.is_empty() {
+                output::say(out, &output::print(&differences, flags.output)?)?;
+                anyhow::bail!(
+                    "{} rows differ from what a fresh start would write",
+                    differences.len()
+                );
+            }
+            output::print(&differences, flags.output)?
+        }
     };
     output::say(out, &text).map(drop)
 }

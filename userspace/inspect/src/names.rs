@@ -1,6 +1,7 @@
 //! Where names come from: the agent's file or the API.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -81,13 +82,18 @@ pub(crate) fn refresh(old: Resolver, flags: &Flags) -> Resolver {
     Names::read(&flags.run_dir).map_or(old, |names| Resolver { names })
 }
 
-/// The API knows no ids: they are found by the Services' addresses.
-async fn from_api(kubeconfig: &std::path::Path, tables: &Tables) -> anyhow::Result<Names> {
+/// A client of the API server that a kubeconfig names.
+pub(crate) async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)
         .with_context(|| format!("--kubeconfig: cannot read {}", kubeconfig.display()))?;
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-    let client = Client::try_from(config)?;
+    Ok(Client::try_from(config)?)
+}
+
+/// The API knows no ids: they are found by the Services' addresses.
+async fn from_api(kubeconfig: &Path, tables: &Tables) -> anyhow::Result<Names> {
+    let client = client(kubeconfig).await?;
     let everything = ListParams::default();
     let services = Api::<Service>::all(client.clone()).list(&everything).await?;
     let pods = Api::<Pod>::all(client).list(&everything).await?;

@@ -14,8 +14,17 @@ use crate::service::ServiceName;
 /// No namespace of the API has such a name.
 const NAMESPACE: &str = "host-port:";
 
+/// What all attachments of a node ask for, each under its name.
+pub fn of_node<'a>(
+    attachments: &'a [Attachment],
+    node: &'a LocalNode,
+) -> impl Iterator<Item = (ServiceName, Vec<PortTables>)> + 'a {
+    let with_ports = attachments.iter().filter(|found| !found.port_mappings.is_empty());
+    with_ports.map(|found| (name(found), tables(found, node)))
+}
+
 /// The name under which an attachment's host ports are planned.
-pub fn name(attachment: &Attachment) -> ServiceName {
+fn name(attachment: &Attachment) -> ServiceName {
     let fallback = || format!("{}/{}", attachment.id.container_id, attachment.id.ifname);
     let pod = attachment.pod.clone().unwrap_or_else(fallback);
     // A pod that is replaced under the same name may overlap with its predecessor.
@@ -23,7 +32,7 @@ pub fn name(attachment: &Attachment) -> ServiceName {
 }
 
 /// What an attachment's host ports ask of this node.
-pub fn tables(attachment: &Attachment, node: &LocalNode) -> Vec<PortTables> {
+fn tables(attachment: &Attachment, node: &LocalNode) -> Vec<PortTables> {
     let families = [Family::V4, Family::V6].into_iter();
     families
         .filter_map(|family| {

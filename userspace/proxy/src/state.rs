@@ -421,9 +421,7 @@ impl State {
     }
 
     fn set_host_ports(&mut self, attachments: &[Attachment]) {
-        let with_ports = attachments.iter().filter(|a| !a.port_mappings.is_empty());
-        let wanted: BTreeMap<_, _> =
-            with_ports.map(|a| (host_ports::name(a), host_ports::tables(a, &self.node))).collect();
+        let wanted: BTreeMap<_, _> = host_ports::of_node(attachments, &self.node).collect();
         let names = wanted.keys().chain(self.host_ports.keys());
         let differs = |name: &&ServiceName| wanted.get(*name) != self.host_ports.get(*name);
         self.changed_host_ports.extend(names.filter(differs).cloned());

@@ -11,10 +11,12 @@ use ipnet::IpNet;
 use kube::Client;
 use skep_abi::{Service, backend_state};
 use skep_bpf::Tables;
+use skep_network::attachments::Attachment;
 
 use crate::arena::Run;
 use crate::desired::Desired;
 use crate::frontend::{Family, PortTables};
+use crate::host_ports;
 use crate::local_node::LocalNode;
 use crate::objects;
 use crate::plan::{Capacity, Planner, RowKey, Snapshot, fingerprint};
@@ -45,6 +47,11 @@ impl Cluster {
             slices: watch::list(client, &ours).await?,
             host_ports: Vec::new(),
         })
+    }
+
+    /// Adds the ports that pods of this node have on the node itself.
+    pub fn add_host_ports(&mut self, attachments: &[Attachment], node: &LocalNode) {
+        self.host_ports.extend(host_ports::of_node(attachments, node));
     }
 }
 
