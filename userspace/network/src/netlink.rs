@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use futures::{StreamExt, TryStreamExt};
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags};
 use netlink_packet_route::link::{
     InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
@@ -215,7 +215,10 @@ impl Netlink {
     /// Gives a device an address; nothing happens when it has it.
     pub async fn add_address(&self, address: Address) -> Result<()> {
         let Address { device, address } = address;
-        let request = self.handle.address().add(device, address.addr(), address.prefix_len());
+        let mut request = self.handle.address().add(device, address.addr(), address.prefix_len());
+        // What this node hands out is nobody else's: IPv6 would not answer for a second or two while it
+        // asks around (RFC 4862, duplicate address detection).
+        request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
         let action = format!("add address {address} to device {device}");
         request.replace().execute().await.map_err(Error::netlink(action))
     }
