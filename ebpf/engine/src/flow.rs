@@ -263,9 +263,13 @@ fn claim<F: Net, T: Tables<F>>(
     }
     let count = u32::from(ports.max - ports.min) + 1;
     let start = hash::of_tuple(headers, seed) >> 1;
+    // Far apart: neighbours fill up together, and a run of them would end the search long before the
+    // ports do.
+    let stride = 1 + start / count % count.saturating_sub(1).max(1);
     let (mut key, reply) = (reply_key(headers, to), reply(tables, headers, opening));
     for attempt in 0..PORT_TRIES {
-        key.dport_be = ports.min.wrapping_add(((start + attempt) % count) as u16).to_be();
+        key.dport_be =
+            ports.min.wrapping_add(((start % count + attempt * stride) % count) as u16).to_be();
         if !tables.has_flow(established, &key) && tables.add_flow(FlowTable::Embryos, &key, &reply)
         {
             return u32::from(key.dport_be);
