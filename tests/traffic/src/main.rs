@@ -22,6 +22,8 @@ mod mode {
     pub(crate) const SINK: u8 = b'S';
     /// Send each byte back.
     pub(crate) const ECHO: u8 = b'E';
+    /// Send the first bytes back and close.
+    pub(crate) const ONCE: u8 = b'O';
 }
 
 fn main() -> ExitCode {

@@ -32,8 +32,11 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
         if length == 0 {
             return Ok(());
         }
-        if asked[0] == mode::ECHO {
+        if asked[0] != mode::SINK {
             stream.write_all(&buffer[..length])?;
+        }
+        if asked[0] == mode::ONCE {
+            return Ok(());
         }
     }
 }
