@@ -95,9 +95,8 @@ impl<'a> Services<'a> {
 
     /// Takes in the host ports of the node's pods.
     pub fn host_ports(&mut self) -> &mut Self {
-        for attachment in self.on.attachments() {
-            let ports = host_ports::tables(&attachment, &self.node);
-            self.planner.set_service(&host_ports::name(&attachment), ports, Instant::now());
+        for (name, ports) in host_ports::of_node(&self.on.attachments(), &self.node) {
+            self.planner.set_service(&name, ports, Instant::now());
         }
         self
     }
