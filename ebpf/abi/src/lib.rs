@@ -17,6 +17,7 @@ mod endpoint;
 mod event;
 mod family;
 mod flow;
+mod fragment;
 mod node;
 mod reason;
 mod service;
@@ -30,6 +31,7 @@ pub use endpoint::{Endpoint, EndpointKey, endpoint_flags, endpoint_translated};
 pub use event::{Event, Listeners, event_kind};
 pub use family::{Family, V4, V6, addr_to_v6_words};
 pub use flow::{Flow, FlowKey, flow_flags, flow_state};
+pub use fragment::{FragmentKey, FragmentPorts};
 pub use node::{NO_PEER, NextHop, Node, NodeKey, Peer, next_hop_index, peer_mode};
 pub use reason::{Hook, Reason};
 pub use service::{

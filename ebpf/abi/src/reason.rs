@@ -77,6 +77,8 @@ numbered! {
         PacketTooBig = 21, "packet-too-big";
         /// A packet opened a connection to a Service; counted beside what became of the packet.
         Opened = 22, "connection-opened";
+        /// A packet to a Service whose time to live ends here: its sender is told.
+        TtlExceeded = 23, "ttl-exceeded";
     }
 }
 
@@ -182,6 +184,9 @@ impl Reason {
             Self::Opened => {
                 "nothing, unless far more are opened than there are clients: a flood of them pushes \
                  out connections that are not answered yet, and no others"
+            }
+            Self::TtlExceeded => {
+                "nothing when somebody traces a route; else look for a loop between client and node"
             }
             Self::PacketTooBig => {
                 "let ICMP errors pass between client and node, so that path MTU discovery works, or \

@@ -4,8 +4,8 @@ use skep_abi::Hook;
 use skep_packet::Packet;
 
 use crate::{
-    Ingress, Net, Step, Tables, Verdict, carry_out, from_node, from_peer, from_pod, open_from_node,
-    open_from_pod, route_from_pod, to_node, to_pod,
+    Ingress, Net, Step, Tables, Verdict, carry_out, follow_error, from_node, from_peer, from_pod,
+    open_from_node, open_from_pod, route_from_pod, to_node, to_pod,
 };
 
 /// The verdict of a hook's program on a packet, which is changed along. Nothing for hooks that decide
@@ -26,6 +26,9 @@ pub fn decide<F: Net, T: Tables<F>>(
     if verdict == Verdict::UNWRAP {
         at.from_peer = true;
         verdict = from_peer(packet, tables, at, step);
+    }
+    if verdict == Verdict::ERROR {
+        verdict = follow_error(packet, tables, at, step);
     }
     if verdict == Verdict::OPEN {
         verdict = match at.hook {

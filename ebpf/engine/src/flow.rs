@@ -84,21 +84,54 @@ pub(crate) fn find<F: Net, T: Tables<F>>(
     to: &mut Tuple<F>,
 ) -> Option<Found> {
     let key = key_of(headers);
-    let mut flow = tables.flow(established, &key, seen);
-    // A Service may have a port that translated sources use as well.
-    if flow.is_none() && established == FlowTable::Snat {
-        flow = tables.flow(FlowTable::Flows, &key, seen);
-    }
+    let mut flow = find_established(tables, established, &key, seen);
     if flow.is_none() {
         flow = tables.flow(FlowTable::Embryos, &key, seen);
         if let Some(embryo) = &flow {
             grow(tables, headers, &key, embryo);
         }
     }
-    let flow = flow?;
+    Some(take(&*flow?, to))
+}
+
+/// [`find`] for the answer to a packet that an ICMP error quotes: such an error neither answers an embryo
+/// nor goes on with it.
+#[inline(always)]
+pub(crate) fn find_quoted<F: Net, T: Tables<F>>(
+    tables: &T,
+    established: FlowTable,
+    answer: &Headers<F>,
+    seen: &Seen,
+    to: &mut Tuple<F>,
+) -> Option<Found> {
+    let key = key_of(answer);
+    let mut flow = find_established(tables, established, &key, seen);
+    if flow.is_none() {
+        flow = tables.flow(FlowTable::Embryos, &key, seen);
+    }
+    Some(take(&*flow?, to))
+}
+
+#[inline(always)]
+fn find_established<F: Net, T: Tables<F>>(
+    tables: &T,
+    established: FlowTable,
+    key: &FlowKey<F>,
+    seen: &Seen,
+) -> Option<T::Ref<Flow<F>>> {
+    let flow = tables.flow(established, key, seen);
+    // A Service may have a port that translated sources use as well.
+    if flow.is_none() && established == FlowTable::Snat {
+        return tables.flow(FlowTable::Flows, key, seen);
+    }
+    flow
+}
+
+/// Takes out of a flow what is worth knowing.
+#[inline(always)]
+fn take<F: Net>(flow: &Flow<F>, to: &mut Tuple<F>) -> Found {
     *to = Tuple { src: flow.src, dst: flow.dst, sport_be: flow.sport_be, dport_be: flow.dport_be };
-    let Flow { backend, ifindex, flags, state, .. } = *flow;
-    Some(Found { backend, ifindex, flags, state })
+    Found { backend: flow.backend, ifindex: flow.ifindex, flags: flow.flags, state: flow.state }
 }
 
 /// Brings an embryo a step further.

@@ -1,8 +1,8 @@
 //! What a packet does once its flow is known, and how the flow of a new connection comes to be.
 
 use skep_abi::{
-    NO_BACKEND, Reason, Service, backend_state, endpoint_translated, flow_flags, peer_mode,
-    service_flags,
+    Endpoint, NO_BACKEND, Reason, Service, backend_state, endpoint_flags, endpoint_translated,
+    flow_flags, peer_mode, service_flags,
 };
 use skep_packet::{Headers, Tuple};
 
@@ -18,7 +18,7 @@ use crate::{
 
 /// Seed of the hash that chooses a slot: the same on every node, so that a client whose packets come to
 /// another node than before goes to the same backend.
-const SLOT_SEED: u32 = 0;
+pub(crate) const SLOT_SEED: u32 = 0;
 
 /// Sends a packet of a known connection on; nothing when it is of none, or opens one anew.
 #[inline(always)]
@@ -44,6 +44,53 @@ fn is_for_next_hook<F: Net, T: Tables<F>>(tables: &T, place: Place, at: Ingress)
     tables.peer(place.argument()).is_none_or(|peer| peer.mode != peer_mode::DIRECT)
 }
 
+/// Sends an ICMP error on to where the answers to the packet that it quotes go; nothing when that is of no
+/// known connection.
+#[inline(always)]
+pub(crate) fn follow_quoted<F: Net, T: Tables<F>>(
+    tables: &T,
+    answer: &Headers<F>,
+    bytes: u32,
+    table: FlowTable,
+    context: &Context<'_>,
+    step: &mut Step<F>,
+) -> Option<Verdict> {
+    let seen = flow::seen(answer, bytes, tables.now_ticks());
+    let found = flow::find_quoted(tables, table, answer, &seen, &mut step.to)?;
+    let Some(place) = place_of(tables, &found, &step.to) else {
+        return Some(Verdict::drop(Reason::BackendGone));
+    };
+    if answer.ttl <= 1 && !place.is_stack() {
+        return Some(Verdict::drop(Reason::TtlExceeded));
+    }
+    if found.flags & flow_flags::TUNNEL != 0 {
+        let is_elsewhere = place.is_peer() && !context.at.from_peer;
+        return is_elsewhere.then(|| Verdict::to_tunnel(place.argument()));
+    }
+    step.translate(answer);
+    Some(place.verdict(out_of(&found, context)))
+}
+
+/// Where the packets of a flow go that gives them the tuple `to`; nothing when its backend is gone.
+#[inline(always)]
+fn place_of<F: Net, T: Tables<F>>(tables: &T, found: &Found, to: &Tuple<F>) -> Option<Place> {
+    if found.backend != NO_BACKEND {
+        let backend = tables.backend(found.backend)?;
+        let is_there = matches!(backend.state, backend_state::READY | backend_state::TERMINATING);
+        is_there.then(|| route::locate_backend(tables, &backend))
+    } else if found.ifindex != 0 {
+        Some(Place::WORLD)
+    } else {
+        Some(route::locate(tables, &to.dst))
+    }
+}
+
+/// The device by which packets of a flow leave for the world.
+#[inline(always)]
+fn out_of(found: &Found, context: &Context<'_>) -> u32 {
+    if found.ifindex != 0 { found.ifindex } else { context.config.uplink_ifindex }
+}
+
 /// Sends a packet of a known flow, whose tuple is in `step`, on. Nothing when the connection begins anew
 /// and has to be opened.
 #[inline(always)]
@@ -58,27 +105,13 @@ fn follow<F: Net, T: Tables<F>>(
         flow::forget(tables, headers, &step.to, found.flags);
         return None;
     }
-    // The stack answers packets whose time is over.
-    if headers.ttl <= 1 {
-        return Some(Verdict::PASS);
-    }
-    let place = if found.backend != NO_BACKEND {
-        match tables.backend(found.backend) {
-            Some(backend)
-                if matches!(backend.state, backend_state::READY | backend_state::TERMINATING) =>
-            {
-                route::locate_backend(tables, &backend)
-            }
-            _ => {
-                flow::forget(tables, headers, &step.to, found.flags);
-                return Some(context.without_answer(Verdict::reject(Reason::BackendGone)));
-            }
-        }
-    } else if found.ifindex != 0 {
-        Place::WORLD
-    } else {
-        route::locate(tables, &step.to.dst)
+    let Some(place) = place_of(tables, found, &step.to) else {
+        flow::forget(tables, headers, &step.to, found.flags);
+        return Some(context.without_answer(Verdict::reject(Reason::BackendGone)));
     };
+    if headers.ttl <= 1 && !place.is_stack() {
+        return Some(context.without_answer(expired(tables, headers)));
+    }
     if found.flags & flow_flags::TUNNEL != 0 {
         if place.is_peer() && !context.at.from_peer {
             return Some(Verdict::to_tunnel(place.argument()));
@@ -91,8 +124,19 @@ fn follow<F: Net, T: Tables<F>>(
         return Some(Verdict::PASS);
     }
     step.translate(headers);
-    let out = if found.ifindex != 0 { found.ifindex } else { context.config.uplink_ifindex };
-    Some(in_reach(place, context.at).verdict(out))
+    Some(in_reach(place, context.at).verdict(out_of(found, context)))
+}
+
+/// What becomes of a packet whose time ends here. The stack answers it, as any router's would; but one to
+/// the node's own address it would take for its own.
+#[inline(always)]
+fn expired<F: Net, T: Tables<F>>(tables: &T, headers: &Headers<F>) -> Verdict {
+    let is_own = |endpoint: &Endpoint| endpoint.flags & endpoint_flags::HOST != 0;
+    if tables.endpoint(&headers.dst).is_some_and(|endpoint| is_own(&endpoint)) {
+        Verdict::reject(Reason::TtlExceeded)
+    } else {
+        Verdict::PASS
+    }
 }
 
 /// Where the hook itself can send a packet. XDP does not reach into a pod; the hook behind it does.
@@ -120,10 +164,10 @@ pub(crate) fn open_service<F: Net, T: Tables<F>>(
         Choice::Backend { id, backend } => (id, backend),
         Choice::None(verdict) => return context.without_answer(verdict),
     };
-    if headers.ttl <= 1 {
-        return Verdict::PASS;
-    }
     let place = route::locate_backend(tables, &backend);
+    if headers.ttl <= 1 && !place.is_stack() {
+        return context.without_answer(expired(tables, headers));
+    }
     let opening = Opening { backend: id, service: service.id, ..Opening::default() };
     let to = &mut step.to;
     (to.src, to.dst) = (headers.src, headers.dst);

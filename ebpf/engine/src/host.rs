@@ -4,8 +4,8 @@ use core::net::IpAddr;
 use std::{boxed::Box, cell::RefCell, collections::HashMap, vec::Vec};
 
 use skep_abi::{
-    AffinityKey, AffinityValue, Backend, Config, Endpoint, Family, Flow, FlowKey, Node, Peer,
-    Service, ServiceKey, SocketKey, SocketPeer,
+    AffinityKey, AffinityValue, Backend, Config, Endpoint, Family, Flow, FlowKey, FragmentKey,
+    FragmentPorts, Node, Peer, Service, ServiceKey, SocketKey, SocketPeer,
 };
 
 use skep_packet::Headers;
@@ -54,6 +54,7 @@ pub struct HostTables<F: Family> {
     sources: Map<AffinityKey<F>, AffinityValue>,
     endpoints: Map<F::Addr, Endpoint>,
     sockets: Map<SocketKey<F>, SocketPeer<F>>,
+    fragments: Map<FragmentKey<F>, FragmentPorts>,
     flows: RefCell<HashMap<FlowTable, Entries<F>>>,
 }
 
@@ -74,6 +75,7 @@ impl<F: Family> HostTables<F> {
             sources: RefCell::default(),
             endpoints: RefCell::default(),
             sockets: RefCell::default(),
+            fragments: RefCell::default(),
             flows: RefCell::default(),
         }
     }
@@ -194,6 +196,14 @@ impl<F: Family> Tables<F> for HostTables<F> {
         if let Some(entries) = self.flows.borrow_mut().get_mut(&table) {
             entries.retain(|(own, _)| own != key);
         }
+    }
+
+    fn fragment(&self, key: &FragmentKey<F>) -> Option<Box<FragmentPorts>> {
+        get(&self.fragments, key)
+    }
+
+    fn note_fragment(&self, key: &FragmentKey<F>, ports: &FragmentPorts) {
+        put(&self.fragments, *key, *ports);
     }
 
     fn endpoint(&self, addr: &F::Addr) -> Option<Box<Endpoint>> {

@@ -9,10 +9,10 @@
 //!
 //! | hook | functions |
 //! | --- | --- |
-//! | from a pod | [`from_pod`], [`open_from_pod`], [`route_from_pod`] |
-//! | from the stack to a pod | [`to_pod`] |
-//! | from a device or the overlay, XDP included | [`from_node`], [`from_peer`], [`open_from_node`] |
-//! | from the stack to a device | [`to_node`] |
+//! | from a pod | [`from_pod`], [`follow_error`], [`open_from_pod`], [`route_from_pod`] |
+//! | from the stack to a pod | [`to_pod`], [`follow_error`] |
+//! | from a device or the overlay, XDP included | [`from_node`], [`from_peer`], [`follow_error`], [`open_from_node`] |
+//! | from the stack to a device | [`to_node`], [`follow_error`] |
 //! | from the stack to the overlay | [`peer_of`] |
 //! | at sockets | [`connect`], [`believed_peer`] |
 #![no_std]
@@ -21,8 +21,11 @@
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
+mod answer;
+mod error;
 mod flow;
 mod follow;
+mod fragment;
 mod hash;
 mod net;
 mod node;
@@ -43,8 +46,10 @@ pub mod host;
 #[cfg(any(test, feature = "std"))]
 mod notes;
 
+pub use answer::answer;
 #[cfg(any(test, feature = "std"))]
 pub use decide::decide;
+pub use error::follow_error;
 pub use flow::{Opening, open_flows};
 pub use net::Net;
 pub use node::{from_node, from_peer, open_from_node, to_node};

@@ -4,11 +4,13 @@ use skep_abi::{
     Config, Endpoint, Reason, Service, config_flags, endpoint_flags, endpoint_translated, proto,
     scope,
 };
-use skep_packet::{Headers, Packet, parse};
+use skep_packet::{Headers, Kind, Packet};
 
 use crate::{
     FlowTable, Ingress, Net, Step, Tables, Verdict,
+    error::{self, is_error},
     follow::{follow_known, open_service},
+    fragment::parse,
     net::{is_in, is_port_in},
     pod::restore_source,
     service,
@@ -29,7 +31,7 @@ pub fn from_node<F: Net, T: Tables<F>>(
         return Verdict::pass(Reason::NotConfigured);
     };
     let net = F::config(&config);
-    let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
+    let Some(headers) = parse::<F, T>(packet, tables) else { return Verdict::PASS };
     let headers = &headers;
     if net.node == F::Addr::default() || F::is_link_scope(&headers.dst) {
         return Verdict::PASS;
@@ -45,12 +47,19 @@ pub fn from_node<F: Net, T: Tables<F>>(
         if pod == 0 || headers.ttl <= 1 {
             return Verdict::PASS;
         }
-        if endpoint.translated & endpoint_translated::TO == 0 || !headers.is_translatable() {
+        let is_translated = endpoint.translated & endpoint_translated::TO != 0;
+        if is_translated && is_error(headers) {
+            return error::ask(at);
+        }
+        if !is_translated || !headers.is_translatable() {
             return into_pod(pod, at);
         }
     } else if is_wrapped(headers, net, at) {
-        return Verdict::UNWRAP;
-    } else if !headers.is_translatable() || is_overlay(headers, &config) {
+        let is_for_next_hook = !at.can_encapsulate() && tunnel::holds_icmp(packet, headers);
+        return if is_for_next_hook { Verdict::PASS } else { Verdict::UNWRAP };
+    } else if !headers.is_translatable() {
+        return untranslatable(tables, headers, context);
+    } else if is_overlay(headers, &config) {
         return Verdict::PASS;
     } else if headers.dst == net.node {
         // Most of what comes to the node's own address is the host's: ask for a Service before a flow
@@ -89,9 +98,16 @@ pub fn from_peer<F: Net, T: Tables<F>>(
     if tunnel::unwrap(packet, tables).is_none() {
         return Verdict::PASS;
     }
-    let Some(headers) = parse::<F>(packet) else { return Verdict::drop(Reason::Malformed) };
+    let Some(headers) = parse::<F, T>(packet, tables) else {
+        return Verdict::drop(Reason::Malformed);
+    };
+    if is_error(&headers) {
+        return Verdict::ERROR;
+    }
     if !headers.is_translatable() {
-        return Verdict::drop(Reason::UnsupportedProtocol);
+        let is_fragment = headers.kind == Kind::Fragment;
+        let reason = if is_fragment { Reason::Fragment } else { Reason::UnsupportedProtocol };
+        return Verdict::drop(reason);
     }
     let context = &Context { at: Ingress { from_peer: true, ..at }, config: &config };
     follow_known(tables, &headers, packet.len(), FlowTable::Flows, context, step)
@@ -108,7 +124,7 @@ pub fn open_from_node<F: Net, T: Tables<F>>(
     step: &mut Step<F>,
 ) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
-    let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
+    let Some(headers) = parse::<F, T>(packet, tables) else { return Verdict::PASS };
     let (headers, context) = (&headers, &Context { at, config: &config });
     let net = F::config(&config);
     match lookup(tables, headers, context) {
@@ -121,6 +137,35 @@ pub fn open_from_node<F: Net, T: Tables<F>>(
     }
 }
 
+/// A packet without ports, to no pod. One to a Service's address that cannot be told to whom it belongs
+/// must not get on half translated, after its first piece was.
+#[inline(always)]
+fn untranslatable<F: Net, T: Tables<F>>(
+    tables: &T,
+    headers: &Headers<F>,
+    context: &Context<'_>,
+) -> Verdict {
+    if is_error(headers) {
+        return error::ask(context.at);
+    }
+    if headers.kind != Kind::Fragment {
+        return Verdict::PASS;
+    }
+    let net = F::config(context.config);
+    let any = |scope| service::lookup(tables, &headers.dst, 0, proto::ANY, scope).is_some();
+    let is_service = is_in::<F>(&headers.dst, &net.services, &net.services_mask)
+        || any(scope_of(headers, context));
+    if is_service { Verdict::drop(Reason::Fragment) } else { Verdict::PASS }
+}
+
+/// What the sender of a packet sees: pods of somebody else's network come in by devices, too.
+#[inline(always)]
+fn scope_of<F: Net>(headers: &Headers<F>, context: &Context<'_>) -> u8 {
+    let net = F::config(context.config);
+    let inside = is_in::<F>(&headers.src, &net.pods, &net.pods_mask);
+    if inside { scope::INTERNAL } else { scope::EXTERNAL }
+}
+
 /// Whether the packet goes to a front end.
 #[inline(always)]
 fn is_service<F: Net, T: Tables<F>>(
@@ -131,20 +176,17 @@ fn is_service<F: Net, T: Tables<F>>(
     lookup(tables, headers, context).is_some()
 }
 
-/// The front end as the sender sees it: pods of somebody else's network come in here too.
+/// The front end as the sender sees it.
 #[inline(always)]
 fn lookup<F: Net, T: Tables<F>>(
     tables: &T,
     headers: &Headers<F>,
     context: &Context<'_>,
 ) -> Option<T::Ref<Service>> {
-    let net = F::config(context.config);
     if context.at.from_peer {
-        return tunnel::lookup(tables, headers, net);
+        return tunnel::lookup(tables, headers, F::config(context.config));
     }
-    let (port_be, proto) = (headers.dport_be, headers.proto);
-    let inside = is_in::<F>(&headers.src, &net.pods, &net.pods_mask);
-    let scope = if inside { scope::INTERNAL } else { scope::EXTERNAL };
+    let (port_be, proto, scope) = (headers.dport_be, headers.proto, scope_of(headers, context));
     service::lookup(tables, &headers.dst, port_be, proto, scope)
 }
 
@@ -174,12 +216,15 @@ pub fn to_node<F: Net, T: Tables<F>>(
     if config.flags & config_flags::HOST_BACKENDS == 0 {
         return Verdict::PASS;
     }
-    let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
+    let Some(headers) = parse::<F, T>(packet, tables) else { return Verdict::PASS };
     let is_own = |endpoint: &Endpoint| endpoint.flags & endpoint_flags::HOST != 0;
     if headers.src != F::config(&config).node
         && !tables.endpoint(&headers.src).is_some_and(|endpoint| is_own(&endpoint))
     {
         return Verdict::PASS;
+    }
+    if is_error(&headers) {
+        return Verdict::ERROR;
     }
     restore_source(tables, &headers, packet.len(), step)
 }

@@ -1,12 +1,14 @@
 //! The hooks on the host side of a pod's veth pair.
 
-use skep_abi::{Reason, config_flags, endpoint_flags, endpoint_translated, scope};
-use skep_packet::{Headers, Kind, Packet, parse};
+use skep_abi::{Config, Reason, config_flags, endpoint_flags, endpoint_translated, scope};
+use skep_packet::{Headers, Kind, Packet};
 
 use crate::{
     FlowTable, Ingress, Net, Step, Tables, Verdict,
+    error::is_error,
     flow::{self, find},
     follow::{follow_known, open_masquerade, open_service},
+    fragment::parse,
     net::{is_in, is_port_in},
     route, service,
     verdict::Context,
@@ -24,7 +26,7 @@ pub fn from_pod<F: Net, T: Tables<F>>(
     let Some(config) = tables.config() else {
         return Verdict::pass(Reason::NotConfigured);
     };
-    let Some(headers) = parse::<F>(packet) else {
+    let Some(headers) = parse::<F, T>(packet, tables) else {
         return Verdict::drop(Reason::Malformed);
     };
     let headers = &headers;
@@ -39,7 +41,11 @@ pub fn from_pod<F: Net, T: Tables<F>>(
         return Verdict::drop(Reason::SpoofedSource);
     }
     let net = F::config(&config);
-    if own.translated & endpoint_translated::FROM != 0 && headers.is_translatable() {
+    let is_translated = own.translated & endpoint_translated::FROM != 0;
+    if is_translated && is_error(headers) {
+        return Verdict::ERROR;
+    }
+    if is_translated && headers.is_translatable() {
         // A pod that reached itself through its Service answers the node's address.
         let to_snat = headers.dst == net.node && is_port_in(headers.dport_be, config.snat_ports);
         let table = if to_snat { FlowTable::Snat } else { FlowTable::Flows };
@@ -48,6 +54,17 @@ pub fn from_pod<F: Net, T: Tables<F>>(
             return verdict;
         }
     }
+    route_untranslated(tables, headers, &config)
+}
+
+/// What is of no known connection: to pods of the cluster straight away.
+#[inline(always)]
+pub(crate) fn route_untranslated<F: Net, T: Tables<F>>(
+    tables: &T,
+    headers: &Headers<F>,
+    config: &Config,
+) -> Verdict {
+    let net = F::config(config);
     if !is_in::<F>(&headers.dst, &net.cluster, &net.cluster_mask) {
         return Verdict::OPEN;
     }
@@ -68,7 +85,9 @@ pub fn open_from_pod<F: Net, T: Tables<F>>(
     step: &mut Step<F>,
 ) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
-    let Some(headers) = parse::<F>(packet) else { return Verdict::drop(Reason::Malformed) };
+    let Some(headers) = parse::<F, T>(packet, tables) else {
+        return Verdict::drop(Reason::Malformed);
+    };
     let (headers, net) = (&headers, F::config(&config));
     let unassigned = is_in::<F>(&headers.dst, &net.services, &net.services_mask);
     if headers.kind == Kind::Fragment {
@@ -94,7 +113,9 @@ pub fn route_from_pod<F: Net, T: Tables<F>>(
     step: &mut Step<F>,
 ) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
-    let Some(headers) = parse::<F>(packet) else { return Verdict::drop(Reason::Malformed) };
+    let Some(headers) = parse::<F, T>(packet, tables) else {
+        return Verdict::drop(Reason::Malformed);
+    };
     let headers = &headers;
     let place = route::locate(tables, &headers.dst);
     if headers.ttl <= 1 || place.is_stack() {
@@ -113,7 +134,7 @@ pub fn route_from_pod<F: Net, T: Tables<F>>(
         return open_masquerade(tables, headers, context, step);
     }
     match headers.kind {
-        Kind::Fragment => Verdict::drop(Reason::Fragment),
+        Kind::Fragment | Kind::Continuation => Verdict::drop(Reason::Fragment),
         _ => Verdict::PASS,
     }
 }
@@ -125,12 +146,15 @@ pub fn to_pod<F: Net, T: Tables<F>>(
     tables: &T,
     step: &mut Step<F>,
 ) -> Verdict {
-    let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
+    let Some(headers) = parse::<F, T>(packet, tables) else { return Verdict::PASS };
     let Some(endpoint) = tables.endpoint(&headers.dst) else { return Verdict::PASS };
     let translated = endpoint.flags & endpoint_flags::POD != 0
         && endpoint.translated & endpoint_translated::TO != 0;
     if !translated {
         return Verdict::PASS;
+    }
+    if is_error(&headers) {
+        return Verdict::ERROR;
     }
     restore_source(tables, &headers, packet.len(), step)
 }

@@ -26,6 +26,12 @@ impl<F: Net> Step<F> {
         self.segment = Segment::of(headers);
         self.translates = 1;
     }
+
+    /// Whether the packet is to be translated, which from now on is the caller's to do.
+    #[inline(always)]
+    pub(crate) fn takes_translation(&mut self) -> bool {
+        core::mem::take(&mut self.translates) != 0
+    }
 }
 
 /// Does to the packet what a decision left to be done, and says what is to become of it now.
@@ -49,6 +55,7 @@ pub fn carry_out<F: Net, T: Tables<F>>(
         | Action::Drop
         | Action::Reject
         | Action::Unwrap
+        | Action::Error
         | Action::Open
         | Action::Route => verdict,
     }

@@ -3,8 +3,8 @@
 use core::ops::Deref;
 
 use skep_abi::{
-    AffinityKey, AffinityValue, Backend, Config, Endpoint, Family, Flow, FlowKey, Node, Peer,
-    Service, ServiceKey, SocketKey, SocketPeer,
+    AffinityKey, AffinityValue, Backend, Config, Endpoint, Family, Flow, FlowKey, FragmentKey,
+    FragmentPorts, Node, Peer, Service, ServiceKey, SocketKey, SocketPeer,
 };
 use skep_packet::{Headers, Tuple};
 
@@ -70,6 +70,11 @@ pub trait Tables<F: Family> {
     }
     /// Removes a flow, if it is there.
     fn remove_flow(&self, table: FlowTable, key: &FlowKey<F>);
+
+    /// The ports of a packet in pieces.
+    fn fragment(&self, key: &FragmentKey<F>) -> Option<Self::Ref<FragmentPorts>>;
+    /// Notes the ports of a packet in pieces. An LRU table: never full.
+    fn note_fragment(&self, key: &FragmentKey<F>, ports: &FragmentPorts);
 
     /// The endpoint with this address.
     fn endpoint(&self, addr: &F::Addr) -> Option<Self::Ref<Endpoint>>;

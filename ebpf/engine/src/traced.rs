@@ -3,8 +3,9 @@
 //! programs are built a second time with them before the kernel's.
 
 use skep_abi::{
-    AffinityKey, AffinityValue, Backend, Config, Endpoint, Family, Flow, FlowKey, NO_BACKEND, Node,
-    Peer, Service, ServiceKey, SocketKey, SocketPeer, TraceStep, TraceTable,
+    AffinityKey, AffinityValue, Backend, Config, Endpoint, Family, Flow, FlowKey, FragmentKey,
+    FragmentPorts, NO_BACKEND, Node, Peer, Service, ServiceKey, SocketKey, SocketPeer, TraceStep,
+    TraceTable,
 };
 use skep_packet::{Headers, Tuple};
 
@@ -149,6 +150,15 @@ impl<F: Family, T: Tables<F>, N: Notebook> Tables<F> for Traced<'_, T, N> {
     fn remove_flow(&self, table: FlowTable, key: &FlowKey<F>) {
         self.notes.flow(TraceStep::Removed, name(table), key, 0);
     }
+
+    /// Packets that are made to be explained are whole.
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey<F>) -> Option<T::Ref<FragmentPorts>> {
+        self.tables.fragment(key)
+    }
+
+    #[inline(always)]
+    fn note_fragment(&self, _: &FragmentKey<F>, _: &FragmentPorts) {}
 
     #[inline(always)]
     fn endpoint(&self, addr: &F::Addr) -> Option<T::Ref<Endpoint>> {

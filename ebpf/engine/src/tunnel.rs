@@ -55,6 +55,14 @@ pub(crate) fn is_wrapped<F: Net>(headers: &Headers<F>, net: &FamilyConfig<F>, at
     headers.proto == F::TUNNEL && headers.dst == net.node && at.is_device()
 }
 
+/// Whether what is in the outer header of a packet with these headers is an ICMP message.
+#[inline(always)]
+pub(crate) fn holds_icmp<F: Net>(packet: &impl Packet, headers: &Headers<F>) -> bool {
+    // The protocol, or IPv6's next header.
+    let field = if F::VERSION == 4 { 9 } else { 6 };
+    packet.load::<u8>(headers.l4 + field).is_some_and(|proto| proto == F::ICMP)
+}
+
 /// Takes the outer header away, if it is a known node's.
 #[inline(always)]
 pub(crate) fn unwrap<F: Net, T: Tables<F>>(packet: &mut impl Packet, tables: &T) -> Option<()> {

@@ -67,6 +67,8 @@ pub enum Action {
     ToTunnel,
     /// It has an outer header: ask [`crate::from_peer`].
     Unwrap,
+    /// It is an ICMP error: ask [`crate::follow_error`].
+    Error,
     /// It opens a connection: ask the hook's `open_` function. What opens connections is a function of
     /// its own, so that the kernel's verifier walks the two one after the other, not each path of one
     /// with each path of the other, and so that their variables are not on the stack together.
@@ -89,6 +91,8 @@ impl Verdict {
     pub const OPEN: Self = Self::new(Action::Open, 0);
     /// [`Action::Unwrap`].
     pub const UNWRAP: Self = Self::new(Action::Unwrap, 0);
+    /// [`Action::Error`].
+    pub const ERROR: Self = Self::new(Action::Error, 0);
     /// [`Action::Route`].
     pub const ROUTE: Self = Self::new(Action::Route, 0);
 
@@ -155,7 +159,8 @@ impl Verdict {
             5 => Action::Out,
             6 => Action::ToTunnel,
             7 => Action::Unwrap,
-            8 => Action::Open,
+            8 => Action::Error,
+            9 => Action::Open,
             _ => Action::Route,
         }
     }
@@ -186,7 +191,7 @@ impl core::fmt::Debug for Verdict {
         write!(f, "{:?}", self.action())?;
         match self.action() {
             Action::Pass | Action::Drop | Action::Reject => write!(f, "({})", self.reason().name()),
-            Action::Unwrap | Action::Open | Action::Route => Ok(()),
+            Action::Unwrap | Action::Error | Action::Open | Action::Route => Ok(()),
             _ => write!(f, "({})", self.argument()),
         }
     }
@@ -204,6 +209,7 @@ mod tests {
             (Verdict::out(1), Action::Out, 1),
             (Verdict::to_tunnel(3), Action::ToTunnel, 3),
             (Verdict::UNWRAP, Action::Unwrap, 0),
+            (Verdict::ERROR, Action::Error, 0),
             (Verdict::OPEN, Action::Open, 0),
             (Verdict::ROUTE, Action::Route, 0),
         ];

@@ -3,7 +3,7 @@
 
 use crate::Wire;
 
-use crate::{checksum::Difference, crc};
+use crate::{checksum::Difference, crc, extension};
 
 /// What can be read from and written to a packet in one go: integers and words as they lie in memory.
 pub trait Field: Copy {
@@ -68,6 +68,9 @@ pub trait Packet {
         self.len() == 0
     }
 
+    /// Brings the first `len` bytes in reach, as many of them as there are. Only what lies behind the
+    /// headers of a usual packet has to be asked for.
+    fn reach(&self, len: usize);
     /// The field at `offset`; nothing when the packet ends before its end.
     fn load<T: Field>(&self, offset: usize) -> Option<T>;
 
@@ -118,6 +121,14 @@ pub trait Packet {
     /// [`crc::of_change`]; the kernel has it as a function of its own, which the verifier walks once.
     fn crc_of_change(difference: [u8; 4], len: u16) -> u32 {
         crc::of_change(difference, len)
+    }
+
+    /// [`extension::chain`]; the kernel has it as a function of its own, as few packets need it.
+    fn chain_of_extensions(&self, start: usize) -> u64
+    where
+        Self: Sized,
+    {
+        extension::chain(self, start)
     }
 
     /// Makes the packet `len` bytes long: cuts its end or adds zeroes.

@@ -2,10 +2,15 @@
 
 use skep_abi::{Family, V4, V6, proto};
 
-use crate::{Field, Packet};
+use crate::{Field, Packet, extension};
 
 /// Bytes of an Ethernet header.
 pub(crate) const ETHERNET: usize = 14;
+
+/// Bits of IPv4's flags and offset that are the offset, as they lie on the wire.
+const FRAGMENT_OFFSET: u16 = 0x1fff_u16.to_be();
+/// The bit there that says that this is not the last piece.
+const MORE_FRAGMENTS: u16 = 0x2000_u16.to_be();
 
 /// Values of the Ethernet type field, as they lie on the wire.
 pub mod ethertype {
@@ -45,6 +50,8 @@ pub enum Kind {
     IcmpError,
     /// A fragment that is not the first: no ports.
     Fragment,
+    /// A fragment that is not the first, with the ports that the first one told.
+    Continuation,
     /// Anything else: routed, never translated.
     Other,
 }
@@ -91,8 +98,12 @@ pub trait Wire: Family<Addr: Field> {
     /// Type of an echo reply.
     const ECHO_REPLY: u8;
 
-    /// The network header.
-    fn network(packet: &impl Packet) -> Option<Network>;
+    /// The network header at `start`.
+    fn network(packet: &impl Packet, start: usize) -> Option<Network>;
+    /// Which piece of a larger packet it is; nothing for whole ones.
+    fn piece(packet: &impl Packet) -> Option<Piece>;
+    /// Whether [`Wire::piece`] may have an answer for a packet with this transport header: at first sight.
+    fn may_be_piece(packet: &impl Packet, l4: usize) -> bool;
     /// Whether an ICMP message of this type is an error.
     fn is_icmp_error(kind: u8) -> bool;
 }
@@ -100,10 +111,21 @@ pub trait Wire: Family<Addr: Field> {
 /// What the two network headers say in their own ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
-    proto: u8,
-    ttl: u8,
-    l4: usize,
-    is_later_fragment: bool,
+    pub(crate) proto: u8,
+    pub(crate) ttl: u8,
+    pub(crate) l4: usize,
+    pub(crate) is_later_fragment: bool,
+}
+
+/// A piece of a packet, and what all its pieces have in common beside their addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The identification, as it lies on the wire.
+    pub id: u32,
+    /// The protocol that tells pieces of one identification apart, or 0.
+    pub proto: u8,
+    /// Whether it is the first, which has the transport header.
+    pub is_first: bool,
 }
 
 impl Wire for V4 {
@@ -117,19 +139,40 @@ impl Wire for V4 {
     const ECHO_REPLY: u8 = 0;
 
     #[inline(always)]
-    fn network(packet: &impl Packet) -> Option<Network> {
-        let first: u8 = packet.load(ETHERNET)?;
+    fn network(packet: &impl Packet, start: usize) -> Option<Network> {
+        // In one go: the verifier does not connect what is looked at one by one where the start varies.
+        let [first, _, _, fragment, last]: [u16; 5] = packet.load(start)?;
+        let ([first, _], [ttl, proto]) = (first.to_ne_bytes(), last.to_ne_bytes());
         // 4 in the upper half, and at least five words in the lower.
         if !(0x45..0x50).contains(&first) {
             return None;
         }
-        let fragment: u16 = packet.load(ETHERNET + 6)?;
         Some(Network {
-            proto: packet.load(ETHERNET + 9)?,
-            ttl: packet.load(Self::TTL)?,
-            l4: ETHERNET + ((first & 0xf) as usize) * 4,
-            is_later_fragment: fragment & 0x1fff_u16.to_be() != 0,
+            proto,
+            ttl,
+            l4: start + ((first & 0xf) as usize) * 4,
+            is_later_fragment: fragment & FRAGMENT_OFFSET != 0,
         })
+    }
+
+    #[inline(always)]
+    fn piece(packet: &impl Packet) -> Option<Piece> {
+        let fragment: u16 = packet.load(ETHERNET + 6)?;
+        if fragment & (FRAGMENT_OFFSET | MORE_FRAGMENTS) == 0 {
+            return None;
+        }
+        let id: u16 = packet.load(ETHERNET + 4)?;
+        Some(Piece {
+            id: id.into(),
+            proto: packet.load(ETHERNET + 9)?,
+            is_first: fragment & FRAGMENT_OFFSET == 0,
+        })
+    }
+
+    #[inline(always)]
+    fn may_be_piece(packet: &impl Packet, _l4: usize) -> bool {
+        let pieces = FRAGMENT_OFFSET | MORE_FRAGMENTS;
+        packet.load::<u16>(ETHERNET + 6).is_some_and(|fragment| fragment & pieces != 0)
     }
 
     #[inline(always)]
@@ -148,19 +191,34 @@ impl Wire for V6 {
     const ECHO_REQUEST: u8 = 128;
     const ECHO_REPLY: u8 = 129;
 
-    /// Packets with extension headers count as [`Kind::Other`]: routed, never translated.
     #[inline(always)]
-    fn network(packet: &impl Packet) -> Option<Network> {
-        let first: u8 = packet.load(ETHERNET)?;
+    fn network(packet: &impl Packet, start: usize) -> Option<Network> {
+        let [first, _, _, last]: [u16; 4] = packet.load(start)?;
+        let ([first, _], [proto, ttl]) = (first.to_ne_bytes(), last.to_ne_bytes());
         if first >> 4 != 6 {
             return None;
         }
-        Some(Network {
-            proto: packet.load(ETHERNET + 6)?,
-            ttl: packet.load(Self::TTL)?,
-            l4: ETHERNET + Self::HEADER,
-            is_later_fragment: false,
-        })
+        let mut network =
+            Network { proto, ttl, l4: start + Self::HEADER, is_later_fragment: false };
+        if extension::is_one(network.proto) {
+            let chain = extension::follow(packet, start)?;
+            network.proto = chain.proto();
+            network.l4 = chain.end();
+            network.is_later_fragment = chain.is_later_fragment();
+        }
+        Some(network)
+    }
+
+    #[inline(always)]
+    fn piece(packet: &impl Packet) -> Option<Piece> {
+        let chain = extension::follow(packet, ETHERNET)?;
+        let id = chain.fragment_id(packet)?;
+        Some(Piece { id, proto: 0, is_first: !chain.is_later_fragment() })
+    }
+
+    #[inline(always)]
+    fn may_be_piece(_packet: &impl Packet, l4: usize) -> bool {
+        l4 != ETHERNET + Self::HEADER
     }
 
     #[inline(always)]
@@ -179,7 +237,7 @@ pub fn version(packet: &impl Packet) -> Option<u16> {
 /// contradict each other.
 #[inline(always)]
 pub fn parse<F: Wire>(packet: &impl Packet) -> Option<Headers<F>> {
-    let network = F::network(packet)?;
+    let network = F::network(packet, ETHERNET)?;
     let l4 = network.l4;
     let mut headers = Headers {
         src: packet.load(F::SRC)?,
@@ -245,7 +303,12 @@ impl<F: Wire> Headers<F> {
     pub fn is_translatable(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Tcp | Kind::Udp | Kind::Sctp | Kind::EchoRequest | Kind::EchoReply
+            Kind::Tcp
+                | Kind::Udp
+                | Kind::Sctp
+                | Kind::EchoRequest
+                | Kind::EchoReply
+                | Kind::Continuation
         )
     }
 

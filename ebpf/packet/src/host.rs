@@ -13,6 +13,8 @@ impl Packet for HostPacket {
         self.0.len() as u32
     }
 
+    fn reach(&self, _len: usize) {}
+
     fn load<T: Field>(&self, offset: usize) -> Option<T> {
         self.0.get(offset..offset + size_of::<T>()).map(T::load)
     }

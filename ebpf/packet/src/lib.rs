@@ -11,14 +11,17 @@ extern crate std;
 mod buffer;
 pub mod checksum;
 pub mod crc;
+pub mod extension;
 mod headers;
+mod quoted;
 mod reject;
 mod rewrite;
 mod tunnel;
 
 pub use buffer::{Field, Packet};
-pub use headers::{Headers, Kind, Wire, ethertype, parse, tcp_flags, version};
-pub use reject::{reject, tell_mtu};
+pub use headers::{Headers, Kind, Piece, Wire, ethertype, parse, tcp_flags, version};
+pub use quoted::{answer_to_quoted, rewrite_quoted};
+pub use reject::{reject, tell_expired, tell_mtu};
 pub use rewrite::{Segment, Tuple, decrement_ttl, forward_ethernet, rewrite};
 pub use tunnel::{Fit, encapsulate, fits_in_tunnel};
 

@@ -7,6 +7,7 @@ use crate::{
     Headers, Kind, Packet, Wire,
     checksum::{fold, sum_words},
     headers::{ETHERNET, tcp_flags},
+    rewrite::MAX_L4,
 };
 
 /// Bytes of a TCP header without options.
@@ -17,15 +18,15 @@ const ICMP: usize = 8;
 const TTL: u8 = 64;
 
 /// Turns the packet into its rejection, addressed to its sender, Ethernet header included. Nothing
-/// when it must not be answered (a reset, an ICMP message, a fragment) or cannot be (options).
-#[inline(never)]
+/// when it must not be answered (a reset, an ICMP message, a fragment that is not the first) or cannot be
+/// (an ICMP message would have to quote all of its longer network header).
+#[inline(always)]
 pub fn reject<F: Wire>(packet: &mut impl Packet, headers: &Headers<F>) -> Option<()> {
-    if headers.l4 != ETHERNET + F::HEADER {
-        return None;
-    }
     match headers.kind {
         Kind::Tcp if headers.tcp_flags & tcp_flags::RST == 0 => reset(packet, headers)?,
-        Kind::Udp | Kind::Sctp | Kind::Other => unreachable::<F>(packet, headers)?,
+        Kind::Udp | Kind::Sctp | Kind::Other if !headers.has_options() => {
+            unreachable::<F>(packet, headers)?;
+        }
         _ => return None,
     }
     turn_ethernet(packet)
@@ -33,9 +34,9 @@ pub fn reject<F: Wire>(packet: &mut impl Packet, headers: &Headers<F>) -> Option
 
 /// Turns the packet into the message that tells its sender to send packets of at most `mtu` bytes (RFC
 /// 1191, RFC 4443 section 3.2), Ethernet header included. Nothing as for [`reject`].
-#[inline(never)]
+#[inline(always)]
 pub fn tell_mtu<F: Wire>(packet: &mut impl Packet, headers: &Headers<F>, mtu: u16) -> Option<()> {
-    if headers.l4 != ETHERNET + F::HEADER || headers.kind == Kind::IcmpError {
+    if headers.has_options() || headers.kind == Kind::IcmpError {
         return None;
     }
     let rest = [0, mtu.to_be()];
@@ -43,6 +44,23 @@ pub fn tell_mtu<F: Wire>(packet: &mut impl Packet, headers: &Headers<F>, mtu: u1
         message::<F, 7>(packet, headers, [3, 4], rest)?;
     } else {
         message::<F, 12>(packet, headers, [2, 0], rest)?;
+    }
+    turn_ethernet(packet)
+}
+
+/// Turns the packet into the message that its time to live ended here (RFC 792, RFC 4443 section 3.3),
+/// Ethernet header included. Nothing as for [`reject`], and for what is no first fragment.
+#[inline(always)]
+pub fn tell_expired<F: Wire>(packet: &mut impl Packet, headers: &Headers<F>) -> Option<()> {
+    let is_answered =
+        !matches!(headers.kind, Kind::IcmpError | Kind::Fragment | Kind::Continuation);
+    if headers.has_options() || !is_answered {
+        return None;
+    }
+    if F::VERSION == 4 {
+        message::<F, 7>(packet, headers, [11, 0], [0, 0])?;
+    } else {
+        message::<F, 12>(packet, headers, [3, 0], [0, 0])?;
     }
     turn_ethernet(packet)
 }
@@ -57,13 +75,17 @@ fn turn_ethernet(packet: &mut impl Packet) -> Option<()> {
 /// A TCP reset: it acknowledges what came when the packet had no acknowledgment of its own.
 #[inline(always)]
 fn reset<F: Wire>(packet: &mut impl Packet, headers: &Headers<F>) -> Option<()> {
-    let l4 = ETHERNET + F::HEADER;
-    let [seq_be, ack_be]: [u32; 2] = packet.load(l4 + 4)?;
-    let data_offset: u8 = packet.load(l4 + 12)?;
+    let came = headers.l4;
+    if came > MAX_L4 {
+        return None;
+    }
+    let [seq_be, ack_be]: [u32; 2] = packet.load(came + 4)?;
+    let data_offset: u8 = packet.load(came + 12)?;
     let total: u16 =
         if F::VERSION == 4 { packet.load(ETHERNET + 2)? } else { packet.load(ETHERNET + 4)? };
     // The IPv6 field does not count the network header, the IPv4 one does.
-    let before_data = (data_offset >> 4) as u32 * 4 + if F::VERSION == 4 { 20 } else { 0 };
+    let uncounted = ETHERNET + if F::VERSION == 4 { 0 } else { F::HEADER };
+    let before_data = (data_offset >> 4) as u32 * 4 + (came - uncounted) as u32;
     let data = (u16::from_be(total) as u32).wrapping_sub(before_data);
     let one = u8::from(headers.tcp_flags & tcp_flags::SYN != 0)
         + u8::from(headers.tcp_flags & tcp_flags::FIN != 0);
@@ -73,7 +95,8 @@ fn reset<F: Wire>(packet: &mut impl Packet, headers: &Headers<F>) -> Option<()> 
         let next = u32::from_be(seq_be).wrapping_add(data).wrapping_add(one as u32);
         (0, next.to_be(), tcp_flags::RST | tcp_flags::ACK)
     };
-    packet.resize((ETHERNET + F::HEADER + TCP) as u32)?;
+    let l4 = ETHERNET + F::HEADER;
+    packet.resize((l4 + TCP) as u32)?;
     let offset_and_flags = u16::from_ne_bytes([(TCP as u8 / 4) << 4, flags]);
     let ports = u32::from(headers.dport_be) | u32::from(headers.sport_be) << 16;
     let ports = if cfg!(target_endian = "little") { ports } else { ports.rotate_left(16) };

@@ -2,7 +2,7 @@
 
 use skep_abi::{Family, proto};
 
-use crate::{Headers, Kind, Packet, Wire, checksum::Difference, headers::ETHERNET};
+use crate::{Headers, Kind, Packet, Wire, checksum::Difference, extension, headers::ETHERNET};
 
 /// Addresses and ports: what a packet is given.
 #[repr(C)]
@@ -48,12 +48,16 @@ const UDP: u8 = Kind::Udp as u8;
 const SCTP: u8 = Kind::Sctp as u8;
 const ECHO_REQUEST: u8 = Kind::EchoRequest as u8;
 const ECHO_REPLY: u8 = Kind::EchoReply as u8;
+const CONTINUATION: u8 = Kind::Continuation as u8;
 
 /// Gives the packet the tuple `to` and mends its checksums; nothing when the packet is too short, and
 /// then it is as it was.
 #[inline(always)]
 pub fn rewrite<F: Wire>(packet: &mut impl Packet, segment: &Segment, to: &Tuple<F>) -> Option<()> {
     let (l4, kind) = (usize::from(segment.l4), segment.kind);
+    if kind == CONTINUATION {
+        return rewrite_addresses(packet, to).map(drop);
+    }
     // So far headers go at most; the verifier has to be told.
     if l4 > MAX_L4 {
         return None;
@@ -69,12 +73,7 @@ pub fn rewrite<F: Wire>(packet: &mut impl Packet, segment: &Segment, to: &Tuple<
     // The last that is written; ports and addresses lie before it or not far behind.
     packet.load::<u16>(checksum)?;
     packet.load::<u16>(l4 + 4)?;
-    let addresses = packet.replace(F::SRC, to.src.as_ref())?;
-    let addresses = addresses.and(packet.replace(F::DST, to.dst.as_ref())?);
-    if F::VERSION == 4 {
-        let checksum: u16 = packet.load(ETHERNET + 10)?;
-        packet.store(ETHERNET + 10, addresses.apply(checksum))?;
-    }
+    let addresses = rewrite_addresses(packet, to)?;
     let own =
         Difference::NONE.u16(segment.sport_be, to.sport_be).u16(segment.dport_be, to.dport_be);
     match kind {
@@ -95,6 +94,18 @@ pub fn rewrite<F: Wire>(packet: &mut impl Packet, segment: &Segment, to: &Tuple<
     Some(())
 }
 
+/// Gives the network header its addresses and mends its checksum; what that changes.
+#[inline(always)]
+fn rewrite_addresses<F: Wire>(packet: &mut impl Packet, to: &Tuple<F>) -> Option<Difference> {
+    let addresses = packet.replace(F::SRC, to.src.as_ref())?;
+    let addresses = addresses.and(packet.replace(F::DST, to.dst.as_ref())?);
+    if F::VERSION == 4 {
+        let checksum: u16 = packet.load(ETHERNET + 10)?;
+        packet.store(ETHERNET + 10, addresses.apply(checksum))?;
+    }
+    Some(addresses)
+}
+
 /// Old and new ports, exclusively or'd, as they lie on the wire.
 #[inline(always)]
 fn difference_of_ports<F: Family>(segment: &Segment, to: &Tuple<F>) -> [u8; 4] {
@@ -113,7 +124,7 @@ fn segment_len<F: Wire>(packet: &impl Packet, l4: usize) -> Option<u16> {
 }
 
 /// Offset of the transport header behind the longest network header.
-const MAX_L4: usize = ETHERNET + 60;
+pub(crate) const MAX_L4: usize = ETHERNET + 40 + extension::BYTES;
 
 /// Counts one hop. The caller leaves packets with a time to live of 1 or less to the stack, which
 /// answers them.

@@ -11,8 +11,8 @@ use aya_ebpf::{
     },
 };
 use skep_abi::{Hook, Peer, Reason, V4, V6, peer_mode};
-use skep_engine::{Action, Net, Step, Tables, Verdict, carry_out, peer_of, tunnel_mtu};
-use skep_packet::{Packet as _, parse, reject, tell_mtu};
+use skep_engine::{Action, Net, Step, Tables, Verdict, carry_out, peer_of};
+use skep_packet::Packet as _;
 
 use crate::{
     count::count,
@@ -102,13 +102,8 @@ where
     KernelTables: Tables<F>,
 {
     let mut skb = Skb::new(context);
-    let Some(headers) = parse::<F>(&skb) else { return SHOT };
-    let answered = if reason == Reason::PacketTooBig as u32 {
-        config().and_then(|config| tell_mtu(&mut skb, &headers, tunnel_mtu::<F>(config)))
-    } else {
-        reject(&mut skb, &headers)
-    };
-    if answered.is_none() {
+    let Some(config) = config() else { return SHOT };
+    if skep_engine::answer::<F>(&mut skb, reason, config).is_none() {
         return SHOT;
     }
     if hook == Hook::OverlayIngress as u32 {
@@ -184,7 +179,7 @@ where
     crate::trace::note_verdict(verdict.to_bits());
     let (argument, mut reason) = (verdict.argument(), verdict.reason_number());
     let action = match verdict.action() {
-        Action::Pass | Action::Unwrap | Action::Open | Action::Route => NEXT,
+        Action::Pass | Action::Unwrap | Action::Error | Action::Open | Action::Route => NEXT,
         Action::Drop => {
             F::report(context, reason, hook);
             SHOT

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use skep_abi::Hook;
 use skep_engine::Ingress;
-use skep_packet::{Field, Packet, Wire, checksum::Difference};
+use skep_packet::{Field, Packet, Wire, checksum::Difference, extension};
 
 use crate::words::{crc_of_change, replace};
 
@@ -62,12 +62,23 @@ impl Frame {
     }
 }
 
+/// [`extension::chain`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn frame_chain(context: *mut xdp_md, start: u64) -> u64 {
+    extension::chain(&Frame(context), start as usize)
+}
+
 impl Packet for Frame {
     #[inline(always)]
     fn len(&self) -> u32 {
         // SAFETY: the context is valid while the program runs.
         unsafe { (*self.0).data_end - (*self.0).data }
     }
+
+    /// What the driver left out of reach stays there.
+    #[inline(always)]
+    fn reach(&self, _len: usize) {}
 
     #[inline(always)]
     fn load<T: Field>(&self, offset: usize) -> Option<T> {
@@ -90,6 +101,12 @@ impl Packet for Frame {
     #[inline(always)]
     fn crc_of_change(difference: [u8; 4], len: u16) -> u32 {
         crc_of_change(u32::from_ne_bytes(difference), u32::from(len))
+    }
+
+    #[inline(always)]
+    fn chain_of_extensions(&self, start: usize) -> u64 {
+        // The compiler sees into the function, and leaves out bounds that the verifier has to be shown.
+        core::hint::black_box(frame_chain(self.0, start as u64))
     }
 
     #[inline(always)]

@@ -10,6 +10,7 @@ use skep_packet::ethertype;
 
 use crate::{
     act::{NEXT, act4, act6},
+    error::{error4, error6},
     skb::Skb,
     tables::KernelTables,
     zero::zeroed,
@@ -17,7 +18,8 @@ use crate::{
 
 /// Runs the functions of the packet's family, one after the other.
 macro_rules! run {
-    ($context:ident, $hook:ident, $family:ty, $known:ident, $peer:ident, $open:ident, $act:ident) => {{
+    ($context:ident, $hook:ident, $family:ty, $known:ident, $peer:ident, $error:ident, $open:ident,
+     $act:ident) => {{
         let mut place = MaybeUninit::<Step<$family>>::uninit();
         let step = &raw mut *zeroed(&mut place);
         let (hook, mut from_peer) = ($hook as u32, 0);
@@ -25,6 +27,9 @@ macro_rules! run {
         if verdict == Verdict::UNWRAP.to_bits() {
             from_peer = 1;
             verdict = $peer($context, step);
+        }
+        if verdict == Verdict::ERROR.to_bits() {
+            verdict = $error($context, hook, from_peer, step);
         }
         if verdict == Verdict::OPEN.to_bits() {
             verdict = $open($context, hook, from_peer, step);
@@ -38,8 +43,8 @@ macro_rules! run {
 pub fn run(context: *mut __sk_buff, hook: Hook) -> i32 {
     // SAFETY: the context is valid while the program runs.
     match unsafe { (*context).protocol as u16 } {
-        ethertype::IPV4 => run!(context, hook, V4, known4, peer4, open4, act4),
-        ethertype::IPV6 => run!(context, hook, V6, known6, peer6, open6, act6),
+        ethertype::IPV4 => run!(context, hook, V4, known4, peer4, error4, open4, act4),
+        ethertype::IPV6 => run!(context, hook, V6, known6, peer6, error6, open6, act6),
         _ => NEXT,
     }
 }

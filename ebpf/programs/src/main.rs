@@ -5,6 +5,7 @@
 
 mod act;
 mod count;
+mod error;
 mod flows;
 mod frame;
 mod from_node;

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use skep_abi::{
     AffinityKey, AffinityValue, Backend, COUNTERS, Config, Counter, Endpoint, EndpointKey, Event,
-    Flow, FlowKey, Listeners, NextHop, Node, Peer, Service, ServiceKey, SlotBlock, SocketKey,
+    Flow, FlowKey, FragmentKey, FragmentPorts, Listeners, NextHop, Node, Peer, Service, ServiceKey, SlotBlock, SocketKey,
     SocketPeer, V4, V6,
 };
 
@@ -24,7 +24,8 @@ macro_rules! family_maps {
      $embryos:ident $embryos_name:literal, $snat:ident $snat_name:literal,
      $endpoints:ident $endpoints_name:literal, $nodes:ident $nodes_name:literal,
      $sockets:ident $sockets_name:literal,
-     $ranges:ident $ranges_name:literal $range:ty) => {
+     $ranges:ident $ranges_name:literal $range:ty,
+     $fragments:ident $fragments_name:literal) => {
         #[btf_map(name = $services_name)]
         pub static $services: HashMap<ServiceKey<$family>, Service, 1024, GROWS> = HashMap::new();
         #[btf_map(name = $backends_name)]
@@ -49,6 +50,9 @@ macro_rules! family_maps {
         // A Service's id and an address, as skep_abi::RangeKey has them behind the prefix's length.
         #[btf_map(name = $ranges_name)]
         pub static $ranges: LpmTrie<$range, u32, 1024> = LpmTrie::new();
+        #[btf_map(name = $fragments_name)]
+        pub static $fragments: LruHashMap<FragmentKey<$family>, FragmentPorts, 1024> =
+            LruHashMap::new();
     };
 }
 
@@ -56,13 +60,13 @@ family_maps!(
     V4, [u32; 1],
     SERVICES4 "services4", BACKENDS4 "backends4", SOURCES4 "sources4", FLOWS4 "flows4",
     EMBRYOS4 "embryos4", SNAT4 "snat4", ENDPOINTS4 "endpoints4", NODES4 "nodes4",
-    SOCKETS4 "sockets4", RANGES4 "ranges4" [u32; 2]
+    SOCKETS4 "sockets4", RANGES4 "ranges4" [u32; 2], FRAGMENTS4 "fragments4"
 );
 family_maps!(
     V6, [u32; 4],
     SERVICES6 "services6", BACKENDS6 "backends6", SOURCES6 "sources6", FLOWS6 "flows6",
     EMBRYOS6 "embryos6", SNAT6 "snat6", ENDPOINTS6 "endpoints6", NODES6 "nodes6",
-    SOCKETS6 "sockets6", RANGES6 "ranges6" [u32; 5]
+    SOCKETS6 "sockets6", RANGES6 "ranges6" [u32; 5], FRAGMENTS6 "fragments6"
 );
 
 #[btf_map(name = "slots")]

@@ -9,6 +9,7 @@ use skep_packet::ethertype;
 
 use crate::{
     act::{NEXT, act4, act6},
+    error::{error4, error6},
     skb::Skb,
     tables::KernelTables,
     zero::zeroed,
@@ -16,10 +17,13 @@ use crate::{
 
 /// Runs the functions of the packet's family, one after the other.
 macro_rules! run {
-    ($context:ident, $family:ty, $decide:ident, $act:ident) => {{
+    ($context:ident, $family:ty, $decide:ident, $error:ident, $act:ident) => {{
         let mut place = MaybeUninit::<Step<$family>>::uninit();
         let step = &raw mut *zeroed(&mut place);
-        let verdict = $decide($context, step);
+        let mut verdict = $decide($context, step);
+        if verdict == Verdict::ERROR.to_bits() {
+            verdict = $error($context, Hook::NodeEgress as u32, 0, step);
+        }
         $act($context, verdict, Hook::NodeEgress as u32, step)
     }};
 }
@@ -30,8 +34,8 @@ pub fn node_egress(context: TcContext) -> i32 {
     let context = context.as_ptr().cast::<__sk_buff>();
     // SAFETY: the context is valid while the program runs.
     match unsafe { (*context).protocol as u16 } {
-        ethertype::IPV4 => run!(context, V4, to_node4, act4),
-        ethertype::IPV6 => run!(context, V6, to_node6, act6),
+        ethertype::IPV4 => run!(context, V4, to_node4, error4, act4),
+        ethertype::IPV6 => run!(context, V6, to_node6, error6, act6),
         _ => NEXT,
     }
 }

@@ -4,12 +4,12 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{bindings::xdp_md, macros::xdp, programs::XdpContext};
-use skep_abi::{Reason, V4, V6};
+use skep_abi::{V4, V6};
 use skep_engine::{
-    Action, Ingress, Net, Step, Tables, Verdict, carry_out, from_node, from_peer, open_from_node,
-    tunnel_mtu,
+    Action, Ingress, Net, Step, Tables, Verdict, answer, carry_out, from_node, from_peer,
+    open_from_node,
 };
-use skep_packet::{Packet as _, ethertype, parse, reject, tell_mtu, version};
+use skep_packet::{Packet as _, ethertype, version};
 
 use crate::{
     count::count,
@@ -167,10 +167,13 @@ where
     }
     match verdict.action() {
         Action::Drop => DROP,
-        Action::Reject => match answer::<F>(&mut frame, verdict.reason_number()) {
-            Some(()) => TX,
-            None => DROP,
-        },
+        Action::Reject => {
+            if F::VERSION == 4 {
+                xdp_answer4(context, verdict.reason_number())
+            } else {
+                xdp_answer6(context, verdict.reason_number())
+            }
+        }
         Action::ToPeer | Action::ToTunnel | Action::Out => {
             match leave::<F>(context, &mut frame, verdict) {
                 Some(action) => action,
@@ -179,15 +182,34 @@ where
             }
         }
         // Translated; the hook behind this one brings it into the pod.
-        Action::Pass | Action::ToPod | Action::Unwrap | Action::Open | Action::Route => PASS,
+        Action::Pass
+        | Action::ToPod
+        | Action::Unwrap
+        | Action::Error
+        | Action::Open
+        | Action::Route => PASS,
     }
 }
 
+/// Makes an IPv4 packet the answer to itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xdp_answer4(context: *mut xdp_md, reason: u32) -> u32 {
+    answer_in_place::<V4>(context, reason)
+}
+
+/// Makes an IPv6 packet the answer to itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn xdp_answer6(context: *mut xdp_md, reason: u32) -> u32 {
+    answer_in_place::<V6>(context, reason)
+}
+
 #[inline(always)]
-fn answer<F: Net>(frame: &mut Frame, reason: u32) -> Option<()> {
-    let headers = parse::<F>(frame)?;
-    if reason == Reason::PacketTooBig as u32 {
-        return tell_mtu(frame, &headers, tunnel_mtu::<F>(config()?));
+fn answer_in_place<F: Net>(context: *mut xdp_md, reason: u32) -> u32 {
+    let mut frame = Frame::new(context);
+    match config().and_then(|config| answer::<F>(&mut frame, reason, config)) {
+        Some(()) => TX,
+        None => DROP,
     }
-    reject(frame, &headers)
 }

@@ -9,6 +9,7 @@ use skep_packet::ethertype;
 
 use crate::{
     act::{NEXT, act4, act6},
+    error::{error4, error6},
     skb::Skb,
     tables::KernelTables,
     zero::zeroed,
@@ -16,10 +17,14 @@ use crate::{
 
 /// Runs the functions of the packet's family, one after the other.
 macro_rules! run {
-    ($context:ident, $family:ty, $known:ident, $open:ident, $route:ident, $act:ident) => {{
+    ($context:ident, $family:ty, $known:ident, $error:ident, $open:ident, $route:ident,
+     $act:ident) => {{
         let mut place = MaybeUninit::<Step<$family>>::uninit();
         let step = &raw mut *zeroed(&mut place);
         let mut verdict = $known($context, step);
+        if verdict == Verdict::ERROR.to_bits() {
+            verdict = $error($context, Hook::PodIngress as u32, 0, step);
+        }
         if verdict == Verdict::OPEN.to_bits() {
             verdict = $open($context, step);
         }
@@ -36,8 +41,8 @@ pub fn pod_ingress(context: TcContext) -> i32 {
     let context = context.as_ptr().cast::<__sk_buff>();
     // SAFETY: the context is valid while the program runs.
     match unsafe { (*context).protocol as u16 } {
-        ethertype::IPV4 => run!(context, V4, pod_known4, pod_open4, pod_route4, act4),
-        ethertype::IPV6 => run!(context, V6, pod_known6, pod_open6, pod_route6, act6),
+        ethertype::IPV4 => run!(context, V4, pod_known4, error4, pod_open4, pod_route4, act4),
+        ethertype::IPV6 => run!(context, V6, pod_known6, error6, pod_open6, pod_route6, act6),
         _ => NEXT,
     }
 }

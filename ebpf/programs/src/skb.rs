@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use skep_abi::Hook;
 use skep_engine::Ingress;
-use skep_packet::{Field, Packet, Wire, checksum::Difference};
+use skep_packet::{Field, Packet, Wire, checksum::Difference, extension};
 
 use crate::words::{crc_of_change, replace};
 
@@ -24,7 +24,7 @@ const ENCAPSULATE_IPV4: u64 = 1 << 1;
 const ENCAPSULATE_IPV6: u64 = 1 << 2;
 
 /// Bytes of headers that the engine reads at most: Ethernet, IPv4 with options or IPv6, and TCP.
-const HEADERS: u32 = 14 + 60 + 20;
+const HEADERS: usize = 14 + 60 + 20;
 
 /// A packet.
 pub struct Skb(*mut __sk_buff);
@@ -34,14 +34,8 @@ impl Skb {
     #[inline(always)]
     pub fn new(context: *mut __sk_buff) -> Self {
         let skb = Self(context);
-        // SAFETY: the kernel hands programs a context that is valid while they run.
-        let (len, linear) = unsafe { ((*context).len, (*context).data_end - (*context).data) };
-        let wanted = if len < HEADERS { len } else { HEADERS };
-        if linear < wanted {
-            // Should it fail, fields are out of reach, and the engine calls the packet malformed.
-            // SAFETY: as above.
-            unsafe { bpf_skb_pull_data(context, wanted) };
-        }
+        // Should it fail, the engine calls the packet malformed.
+        skb.reach(HEADERS);
         skb
     }
 
@@ -77,11 +71,29 @@ impl Skb {
     }
 }
 
+/// [`extension::chain`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn skb_chain(context: *mut __sk_buff, start: u64) -> u64 {
+    extension::chain(&Skb(context), start as usize)
+}
+
 impl Packet for Skb {
     #[inline(always)]
     fn len(&self) -> u32 {
         // SAFETY: the context is valid while the program runs.
         unsafe { (*self.0).len }
+    }
+
+    #[inline(always)]
+    fn reach(&self, len: usize) {
+        // SAFETY: as above.
+        let (all, linear) = unsafe { ((*self.0).len, (*self.0).data_end - (*self.0).data) };
+        let wanted = if (len as u32) < all { len as u32 } else { all };
+        if linear < wanted {
+            // SAFETY: the helper checks the length itself; should it fail, fields are out of reach.
+            unsafe { bpf_skb_pull_data(self.0, wanted) };
+        }
     }
 
     #[inline(always)]
@@ -131,6 +143,12 @@ impl Packet for Skb {
     #[inline(always)]
     fn crc_of_change(difference: [u8; 4], len: u16) -> u32 {
         crc_of_change(u32::from_ne_bytes(difference), u32::from(len))
+    }
+
+    #[inline(always)]
+    fn chain_of_extensions(&self, start: usize) -> u64 {
+        // The compiler sees into the function, and leaves out bounds that the verifier has to be shown.
+        core::hint::black_box(skb_chain(self.0, start as u64))
     }
 
     #[inline(always)]

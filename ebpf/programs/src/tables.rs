@@ -3,7 +3,7 @@
 use aya_ebpf::{btf_maps::lpm_trie, helpers::generated::bpf_jiffies64};
 use skep_abi::{
     AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Family as _, Flow, FlowKey,
-    Node, Peer, SLOTS_PER_BLOCK, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
+    FragmentKey, FragmentPorts, Node, Peer, SLOTS_PER_BLOCK, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
 };
 use skep_engine::{FlowTable, Ingress, Opening, Seen, Tables};
 use skep_packet::{Headers, Tuple};
@@ -29,7 +29,7 @@ pub use crate::trace::KernelTables;
 
 macro_rules! kernel_tables {
     ($family:ty, $addr:ty, $bits:literal, $services:ident, $backends:ident, $sources:ident, $flows:ident, $embryos:ident,
-     $snat:ident, $endpoints:ident, $nodes:ident, $sockets:ident, $ranges:ident,
+     $snat:ident, $endpoints:ident, $nodes:ident, $sockets:ident, $ranges:ident, $fragments:ident,
      $calls:ident) => {
         // SAFETY of all blocks below: the maps hand out pointers to whole values that stay readable
         // until the program ends (the kernel frees entries after a grace period; an entry that is
@@ -141,6 +141,17 @@ macro_rules! kernel_tables {
             }
 
             #[inline(always)]
+            fn fragment(&self, key: &FragmentKey<$family>) -> Option<&'static FragmentPorts> {
+                // SAFETY: see above.
+                unsafe { maps::$fragments.get(key) }
+            }
+
+            #[inline(always)]
+            fn note_fragment(&self, key: &FragmentKey<$family>, ports: &FragmentPorts) {
+                let _ = maps::$fragments.insert(key, ports, ANY);
+            }
+
+            #[inline(always)]
             fn endpoint(&self, addr: &$addr) -> Option<&'static Endpoint> {
                 // SAFETY: see above.
                 unsafe { maps::$endpoints.get(EndpointKey { addr: *addr }) }
@@ -207,11 +218,11 @@ macro_rules! kernel_tables {
 
 kernel_tables!(
     V4, [u32; 1], 32, SERVICES4, BACKENDS4, SOURCES4, FLOWS4, EMBRYOS4, SNAT4, ENDPOINTS4, NODES4,
-    SOCKETS4, RANGES4, flows4
+    SOCKETS4, RANGES4, FRAGMENTS4, flows4
 );
 kernel_tables!(
     V6, [u32; 4], 128, SERVICES6, BACKENDS6, SOURCES6, FLOWS6, EMBRYOS6, SNAT6, ENDPOINTS6, NODES6,
-    SOCKETS6, RANGES6, flows6
+    SOCKETS6, RANGES6, FRAGMENTS6, flows6
 );
 
 /// What is known of the node.

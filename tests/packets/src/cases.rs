@@ -1,6 +1,8 @@
 //! The table: every rule of the datapath as a packet that it applies to.
 
 mod direct_return;
+mod errors;
+mod pieces;
 mod sctp;
 
 use skep_abi::{backend_state, config_flags, service_flags, via};
@@ -49,6 +51,8 @@ pub fn all<F: InConfig>() -> Vec<Case<F>> {
     cases.extend(xdp());
     cases.extend(foreign());
     cases.extend(direct_return::all());
+    cases.extend(errors::all());
+    cases.extend(pieces::all());
     cases
 }
 

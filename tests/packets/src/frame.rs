@@ -58,11 +58,15 @@ pub enum Payload {
     Echo {
         /// Whether it is the reply.
         reply: bool,
+        /// Data.
+        data: &'static [u8],
     },
     /// ICMP port unreachable that quotes the head of another frame.
     Unreachable(Box<Vec<u8>>),
     /// ICMP "packet too big" with the size that fits and the head of another frame.
     TooBig(u16, Box<Vec<u8>>),
+    /// ICMP "time exceeded" with the head of another frame.
+    Expired(Box<Vec<u8>>),
     /// A packet of the same family.
     Tunnel(Box<Vec<u8>>),
     /// Any other protocol.
@@ -82,7 +86,25 @@ pub struct Frame<F: Family> {
     pub payload: Payload,
     /// Ethernet source and destination, turned around in answers.
     pub macs: ([u8; 6], [u8; 6]),
+    /// Whether its network header has options (IPv4), or extension headers behind it (IPv6).
+    pub has_options: bool,
+    /// Which piece of the packet it is; nothing: all of it.
+    pub piece: Option<Piece>,
 }
+
+/// The two pieces of a packet that does not fit: the first has [`FIRST_PIECE`] bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// With the transport header.
+    First,
+    /// With the rest.
+    Last,
+}
+
+/// Bytes of a first piece, its network header not counted.
+const FIRST_PIECE: usize = 16;
+/// The identification of packets in pieces.
+const PIECES_ID: [u8; 4] = [0, 0, 0xab, 0xcd];
 
 /// Hardware address of whoever sends a frame.
 pub const SENDER: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -91,7 +113,8 @@ pub const RECEIVER: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 impl<F: Family> Frame<F> {
     fn new(src: (F::Addr, u16), dst: (F::Addr, u16), payload: Payload) -> Self {
-        Self { src, dst, ttl: 64, payload, macs: (SENDER, RECEIVER) }
+        let macs = (SENDER, RECEIVER);
+        Self { src, dst, ttl: 64, payload, macs, has_options: false, piece: None }
     }
 
     /// A TCP segment.
@@ -116,12 +139,12 @@ impl<F: Family> Frame<F> {
 
     /// An echo request of the identifier that is the source's port.
     pub fn echo_request(src: (F::Addr, u16), dst: F::Addr) -> Self {
-        Self::new(src, (dst, 0), Payload::Echo { reply: false })
+        Self::new(src, (dst, 0), Payload::Echo { reply: false, data: b"ping" })
     }
 
     /// An echo reply to the identifier that is the destination's port.
     pub fn echo_reply(src: F::Addr, dst: (F::Addr, u16)) -> Self {
-        Self::new((src, 0), dst, Payload::Echo { reply: true })
+        Self::new((src, 0), dst, Payload::Echo { reply: true, data: b"ping" })
     }
 
     /// A protocol that is never translated.
@@ -145,18 +168,41 @@ impl<F: Family> Frame<F> {
 
     /// The ICMP error that answers this frame.
     pub fn unreachable(&self) -> Self {
-        let quoted = Self::header_bytes() + 8;
-        let head = self.bytes()[14..14 + quoted].to_vec();
-        let payload = Payload::Unreachable(Box::new(head));
+        let payload = Payload::Unreachable(Box::new(self.head()));
         Self { macs: (RECEIVER, SENDER), ..Self::new((self.dst.0, 0), (self.src.0, 0), payload) }
     }
 
     /// The ICMP error that tells this frame's sender to send at most `mtu` bytes.
     pub fn too_big(&self, mtu: u16) -> Self {
-        let quoted = Self::header_bytes() + 8;
-        let head = self.bytes()[14..14 + quoted].to_vec();
-        let payload = Payload::TooBig(mtu, Box::new(head));
+        let payload = Payload::TooBig(mtu, Box::new(self.head()));
         Self { macs: (RECEIVER, SENDER), ..Self::new((self.dst.0, 0), (self.src.0, 0), payload) }
+    }
+
+    /// The ICMP error that answers this frame when its time is over.
+    pub fn expired(&self) -> Self {
+        let payload = Payload::Expired(Box::new(self.head()));
+        Self { macs: (RECEIVER, SENDER), ..Self::new((self.dst.0, 0), (self.src.0, 0), payload) }
+    }
+
+    /// The ICMP error by which somebody on the way tells this frame's sender that it was too big.
+    pub fn stopped_by(&self, router: F::Addr) -> Self {
+        let payload = Payload::TooBig(1400, Box::new(self.head()));
+        Self::new((router, 0), (self.src.0, 0), payload)
+    }
+
+    /// What ICMP errors quote of the frame.
+    fn head(&self) -> Vec<u8> {
+        self.bytes()[14..14 + Self::header_bytes() + 8].to_vec()
+    }
+
+    /// The frame with options or extension headers.
+    pub fn with_options(self) -> Self {
+        Self { has_options: true, ..self }
+    }
+
+    /// A piece of the frame.
+    pub fn piece(&self, piece: Piece) -> Self {
+        Self { piece: Some(piece), ..self.clone() }
     }
 
     /// The frame in an outer header.
@@ -193,7 +239,10 @@ impl<F: Family> Frame<F> {
             Payload::Tcp { .. } => proto::TCP,
             Payload::Udp { .. } => proto::UDP,
             Payload::Sctp { .. } => proto::SCTP,
-            Payload::Echo { .. } | Payload::Unreachable(_) | Payload::TooBig(..) => Self::icmp(),
+            Payload::Echo { .. }
+            | Payload::Unreachable(_)
+            | Payload::TooBig(..)
+            | Payload::Expired(_) => Self::icmp(),
             Payload::Tunnel(_) if F::VERSION == 4 => 4,
             Payload::Tunnel(_) => 41,
             Payload::Other(protocol) => protocol,
@@ -202,29 +251,75 @@ impl<F: Family> Frame<F> {
 
     /// The frame's bytes.
     pub fn bytes(&self) -> Vec<u8> {
-        let segment = self.segment();
+        let mut segment = self.segment();
+        match self.piece {
+            Some(Piece::First) => segment.truncate(FIRST_PIECE),
+            Some(Piece::Last) => segment = segment.split_off(FIRST_PIECE),
+            None => {}
+        }
         let mut bytes = Vec::new();
         bytes.extend(self.macs.1);
         bytes.extend(self.macs.0);
-        if F::VERSION == 4 {
-            bytes.extend([0x08, 0x00]);
-            let mut header = vec![0x45, 0];
-            header.extend((20 + segment.len() as u16).to_be_bytes());
-            header.extend([0, 0, 0x40, 0, self.ttl, self.protocol(), 0, 0]);
-            header.extend(words(self.src.0.as_ref()));
-            header.extend(words(self.dst.0.as_ref()));
-            let checksum = of_bytes(&header, 0);
-            header[10..12].copy_from_slice(&checksum.to_ne_bytes());
-            bytes.extend(header);
+        bytes.extend(if F::VERSION == 4 { [0x08, 0x00] } else { [0x86, 0xdd] });
+        bytes.extend(if F::VERSION == 4 {
+            self.ipv4_header(segment.len())
         } else {
-            bytes.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
-            bytes.extend((segment.len() as u16).to_be_bytes());
-            bytes.extend([self.protocol(), self.ttl]);
-            bytes.extend(words(self.src.0.as_ref()));
-            bytes.extend(words(self.dst.0.as_ref()));
-        }
+            self.ipv6_headers(segment.len())
+        });
         bytes.extend(segment);
         bytes
+    }
+
+    fn ipv4_header(&self, carried: usize) -> Vec<u8> {
+        // Two words of "no operation".
+        let options = if self.has_options { vec![1; 8] } else { vec![] };
+        let length = 20 + options.len();
+        let [_, _, id @ ..] = PIECES_ID;
+        // "Do not fragment", "more fragments", and an offset in units of 8 bytes.
+        let (id, pieces) = match self.piece {
+            None => ([0, 0], [0x40, 0]),
+            Some(Piece::First) => (id, [0x20, 0]),
+            Some(Piece::Last) => (id, [0, FIRST_PIECE as u8 / 8]),
+        };
+        let mut header = vec![0x40 | (length as u8 / 4), 0];
+        header.extend(((length + carried) as u16).to_be_bytes());
+        header.extend(id);
+        header.extend(pieces);
+        header.extend([self.ttl, self.protocol(), 0, 0]);
+        header.extend(words(self.src.0.as_ref()));
+        header.extend(words(self.dst.0.as_ref()));
+        header.extend(options);
+        let checksum = of_bytes(&header, 0);
+        header[10..12].copy_from_slice(&checksum.to_ne_bytes());
+        header
+    }
+
+    fn ipv6_headers(&self, carried: usize) -> Vec<u8> {
+        const HOP_BY_HOP: u8 = 0;
+        const FRAGMENT: u8 = 44;
+        const DESTINATION: u8 = 60;
+        // From the last to the first: each names the one behind it. Options are six bytes of padding.
+        let (mut next, mut chain) = (self.protocol(), Vec::new());
+        if self.has_options {
+            chain.splice(..0, [next, 0, 1, 4, 0, 0, 0, 0]);
+            next = DESTINATION;
+        }
+        if let Some(piece) = self.piece {
+            let offset = if piece == Piece::First { 1 } else { FIRST_PIECE as u8 };
+            chain.splice(..0, [&[next, 0, 0, offset][..], &PIECES_ID].concat());
+            next = FRAGMENT;
+        }
+        if self.has_options {
+            chain.splice(..0, [next, 0, 1, 4, 0, 0, 0, 0]);
+            next = HOP_BY_HOP;
+        }
+        let mut header = vec![0x60, 0, 0, 0];
+        header.extend(((chain.len() + carried) as u16).to_be_bytes());
+        header.extend([next, self.ttl]);
+        header.extend(words(self.src.0.as_ref()));
+        header.extend(words(self.dst.0.as_ref()));
+        header.extend(chain);
+        header
     }
 
     fn segment(&self) -> Vec<u8> {
@@ -263,7 +358,7 @@ impl<F: Family> Frame<F> {
                 let crc = crc32c(&segment);
                 segment[8..12].copy_from_slice(&crc.to_le_bytes());
             }
-            Payload::Echo { reply } => {
+            Payload::Echo { reply, data } => {
                 let kind = match (F::VERSION, reply) {
                     (4, false) => 8,
                     (4, true) => 0,
@@ -273,7 +368,7 @@ impl<F: Family> Frame<F> {
                 segment.extend([kind, 0, 0, 0]);
                 segment.extend(if *reply { dport } else { sport });
                 segment.extend([0, 1]);
-                segment.extend(b"ping");
+                segment.extend(*data);
                 self.seal(&mut segment, 2);
             }
             Payload::Unreachable(head) => {
@@ -286,6 +381,12 @@ impl<F: Family> Frame<F> {
                 segment.extend(if F::VERSION == 4 { [3, 4] } else { [2, 0] });
                 segment.extend([0; 4]);
                 segment.extend(mtu.to_be_bytes());
+                segment.extend(head.as_slice());
+                self.seal(&mut segment, 2);
+            }
+            Payload::Expired(head) => {
+                segment.extend(if F::VERSION == 4 { [11, 0] } else { [3, 0] });
+                segment.extend([0; 6]);
                 segment.extend(head.as_slice());
                 self.seal(&mut segment, 2);
             }

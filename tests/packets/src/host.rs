@@ -1,9 +1,8 @@
 //! Running cases on the engine over tables in ordinary memory.
 
-use skep_abi::Reason;
 use skep_bpf::Program;
-use skep_engine::{Action, Ingress, Verdict, decide, host::HostTables, tunnel_mtu};
-use skep_packet::{forward_ethernet, host::HostPacket, parse, reject, tell_mtu};
+use skep_engine::{Action, Ingress, Verdict, answer, decide, host::HostTables};
+use skep_packet::{forward_ethernet, host::HostPacket};
 
 use crate::{
     case::Fate,
@@ -62,18 +61,12 @@ impl<F: InConfig> HostNode<F> {
             }
             Action::ToPod | Action::ToPeer | Action::ToTunnel | Action::Out => Fate::Redirect,
             Action::Reject => {
-                let answered = parse::<F>(&packet).and_then(|headers| match verdict.reason() {
-                    Reason::PacketTooBig => {
-                        tell_mtu(&mut packet, &headers, tunnel_mtu::<F>(&self.0.config))
-                    }
-                    _ => reject(&mut packet, &headers),
-                });
-                match answered {
+                match answer::<F>(&mut packet, verdict.reason_number(), &self.0.config) {
                     Some(()) => Fate::Redirect,
                     None => Fate::Drop,
                 }
             }
-            Action::Unwrap | Action::Open | Action::Route => {
+            Action::Unwrap | Action::Error | Action::Open | Action::Route => {
                 panic!("a hook's last function never asks for another")
             }
         };

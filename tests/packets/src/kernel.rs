@@ -146,6 +146,7 @@ impl KernelNode {
         empty(&tables.endpoints)?;
         empty(&tables.nodes)?;
         empty(&tables.sources)?;
+        empty(&tables.fragments)?;
         empty(&tables.ranges)?;
         all.slots.write(0, &world.slots)?;
         for (id, backend) in (1..).zip(&world.backends) {

@@ -90,6 +90,8 @@ fn expected() -> Vec<(&'static str, usize, usize)> {
         ("sockets6", size_of::<abi::SocketKey<V6>>(), size_of::<abi::SocketPeer<V6>>()),
         ("ranges4", size_of::<abi::RangeKey<V4>>(), size_of::<u32>()),
         ("ranges6", size_of::<abi::RangeKey<V6>>(), size_of::<u32>()),
+        ("fragments4", size_of::<abi::FragmentKey<V4>>(), size_of::<abi::FragmentPorts>()),
+        ("fragments6", size_of::<abi::FragmentKey<V6>>(), size_of::<abi::FragmentPorts>()),
         ("slots", index, size_of::<abi::SlotBlock>()),
         ("peers", index, size_of::<abi::Peer>()),
         ("next_hops", index, size_of::<abi::NextHop>()),

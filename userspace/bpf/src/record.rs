@@ -40,8 +40,8 @@ macro_rules! records {
 
 records!(
     u32, u64,
-    abi::Service, abi::SlotBlock, abi::AffinityValue, abi::Endpoint, abi::Node, abi::Peer, abi::NextHop,
+    abi::Service, abi::SlotBlock, abi::AffinityValue, abi::FragmentPorts, abi::Endpoint, abi::Node, abi::Peer, abi::NextHop,
     abi::Config, abi::Counter, abi::Event, abi::Listeners, abi::Trace;
     ServiceKey, AffinityKey, Backend, EndpointKey, NodeKey, FlowKey, Flow, SocketKey, SocketPeer,
-    RangeKey
+    RangeKey, FragmentKey
 );

@@ -23,6 +23,8 @@ pub struct Sizes {
     pub nodes: u32,
     /// Sockets that were translated (taken at once).
     pub sockets: u32,
+    /// Packets that come in pieces (taken at once).
+    pub fragments: u32,
     /// Ranges of clients that Services allow.
     pub ranges: u32,
     /// Bytes of the ring of events; a power of two.
@@ -53,6 +55,7 @@ impl Sizes {
             endpoints: 1 << 12,
             nodes: 1 << 13,
             sockets: embryos,
+            fragments: embryos / 8,
             ranges: 1 << 16,
             event_bytes: 1 << 18,
         }
@@ -80,6 +83,7 @@ impl Sizes {
             "nodes" | "peers" => self.nodes,
             "next_hops" => self.nodes * 2,
             "sockets" => self.sockets,
+            "fragments" => self.fragments,
             "ranges" => self.ranges,
             "events" => self.event_bytes,
             _ => return None,

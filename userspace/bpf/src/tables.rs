@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use skep_abi::{
     AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Family, Flow, FlowKey,
-    NextHop, Node, NodeKey, Peer, RangeKey, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
+    FragmentKey, FragmentPorts, NextHop, Node, NodeKey, Peer, RangeKey, Service, ServiceKey,
+    SocketKey, SocketPeer, V4, V6,
 };
 
 use crate::{
@@ -38,6 +39,8 @@ pub struct FamilyTables<F: Family> {
     pub nodes: Table<NodeKey<F>, Node>,
     /// What translated sockets believe to talk to.
     pub sockets: Table<SocketKey<F>, SocketPeer<F>>,
+    /// Ports of packets that come in pieces.
+    pub fragments: Table<FragmentKey<F>, FragmentPorts>,
     /// Clients that may use Services with [`skep_abi::service_flags::SOURCE_RANGES`]; each value is
     /// [`skep_abi::RANGE_ALLOWED`].
     pub ranges: Table<RangeKey<F>, u32>,
@@ -55,6 +58,7 @@ struct Names {
     nodes: &'static str,
     sockets: &'static str,
     ranges: &'static str,
+    fragments: &'static str,
 }
 
 const NAMES4: Names = Names {
@@ -68,6 +72,7 @@ const NAMES4: Names = Names {
     nodes: "nodes4",
     sockets: "sockets4",
     ranges: "ranges4",
+    fragments: "fragments4",
 };
 
 const NAMES6: Names = Names {
@@ -81,6 +86,7 @@ const NAMES6: Names = Names {
     nodes: "nodes6",
     sockets: "sockets6",
     ranges: "ranges6",
+    fragments: "fragments6",
 };
 
 impl<F: Family> FamilyTables<F> {
@@ -96,6 +102,7 @@ impl<F: Family> FamilyTables<F> {
             nodes: Table::open(maps, names.nodes)?,
             sockets: Table::open(maps, names.sockets)?,
             ranges: Table::open(maps, names.ranges)?,
+            fragments: Table::open(maps, names.fragments)?,
         })
     }
 }

@@ -74,6 +74,7 @@ fn of<F: Family>(tables: &FamilyTables<F>) -> anyhow::Result<Vec<Map>> {
         map!(endpoints),
         map!(nodes),
         map!(sockets),
+        map!(fragments),
     ])
 }
 

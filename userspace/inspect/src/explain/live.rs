@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use skep_abi::{
     AffinityKey, AffinityValue, Backend, Config, Endpoint, EndpointKey, Family, Flow, FlowKey,
-    NO_PEER, Node, NodeKey, Peer, RangeKey, Service, ServiceKey, SocketKey, SocketPeer,
+    FragmentKey, FragmentPorts, NO_PEER, Node, NodeKey, Peer, RangeKey, Service, ServiceKey,
+    SocketKey, SocketPeer,
 };
 use skep_bpf::{FamilyTables, Slots, Table};
 use skep_engine::{FlowTable, Ingress, Seen, Tables};
@@ -106,6 +107,12 @@ impl<F: Family> Tables<F> for LiveTables<'_, F> {
     }
 
     fn remove_flow(&self, _: FlowTable, _: &FlowKey<F>) {}
+
+    fn fragment(&self, key: &FragmentKey<F>) -> Option<Box<FragmentPorts>> {
+        self.read(self.family.fragments.get(key))
+    }
+
+    fn note_fragment(&self, _: &FragmentKey<F>, _: &FragmentPorts) {}
 
     fn endpoint(&self, addr: &F::Addr) -> Option<Box<Endpoint>> {
         self.read(self.family.endpoints.get(&EndpointKey { addr: *addr }))

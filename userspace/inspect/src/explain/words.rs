@@ -254,7 +254,9 @@ impl<F: Net> Words<'_, F> {
                 format!("as it is, in an outer header, to {}", self.peer(argument))
             }
             Action::Out => format!("out by {}{translated}", device(argument)),
-            Action::Unwrap | Action::Open | Action::Route => format!("{verdict:?}"),
+            Action::Unwrap | Action::Error | Action::Open | Action::Route => {
+                format!("{verdict:?}")
+            }
         }
     }
 
