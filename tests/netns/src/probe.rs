@@ -61,9 +61,10 @@ impl Place {
         self.client(&["ask", protocol, address])
     }
 
-    /// Sends a megabyte over TCP, gets it back, and asks.
-    pub fn ask_bulk(&self, address: &str) -> Result<Client, String> {
-        self.client(&["bulk", "tcp", address])
+    /// Sends a megabyte over TCP, or over UDP a datagram that takes several packets, gets it back, and
+    /// asks.
+    pub fn ask_bulk(&self, protocol: &str, address: &str) -> Result<Client, String> {
+        self.client(&["bulk", protocol, address])
     }
 
     fn client(&self, words: &[&str]) -> Result<Client, String> {

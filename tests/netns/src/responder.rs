@@ -45,7 +45,7 @@ fn serve_on(addresses: &[SocketAddr], name: &str) -> io::Result<()> {
     let udp = UdpSocket::bind(addresses)?;
     let own_name = name.to_owned();
     std::thread::spawn(move || {
-        let mut buffer = [0; 2048];
+        let mut buffer = [0; 8192];
         while let Ok((length, peer)) = udp.recv_from(&mut buffer) {
             let question = String::from_utf8_lossy(&buffer[..length]);
             // A client that is gone is no concern of the others.

@@ -78,6 +78,31 @@ impl World {
         &self.nodes
     }
 
+    /// Makes a host that packets of more than `mtu` bytes do not get to, although it and everybody else
+    /// believes in 1500: a router behind the outside has the narrow link.
+    ///
+    /// ```text
+    ///   outside (198.51.100.1) --narrow-- (198.51.100.2) router (203.0.113.1) -- far (203.0.113.2)
+    /// ```
+    pub fn far(&self, mtu: u32) -> Place {
+        let name = self.guard.name();
+        let (out, router, far) =
+            (format!("{name}-out"), format!("{name}-rtr"), format!("{name}-far"));
+        for namespace in [&router, &far] {
+            ip(&format!("netns add {namespace}"));
+            ip(&format!("-n {namespace} link set lo up"));
+        }
+        link((&out, "narrow", "198.51.100.1/24"), (&router, "narrow", "198.51.100.2/24"), mtu);
+        link((&router, "wide", "203.0.113.1/24"), (&far, "eth0", "203.0.113.2/24"), 1500);
+        ip(&format!("-n {out} route add 203.0.113.0/24 via 198.51.100.2"));
+        ip(&format!("-n {router} route add default via 198.51.100.1"));
+        ip(&format!("-n {far} route add default via 203.0.113.1"));
+        for namespace in [&out, &router] {
+            ip(&format!("netns exec {namespace} sysctl -qw net.ipv4.ip_forward=1"));
+        }
+        Place::new(&far, None)
+    }
+
     /// A host that is not part of the cluster.
     pub fn outside(&self) -> Place {
         Place::new(&format!("{}-out", self.guard.name()), None)
@@ -95,6 +120,20 @@ impl Drop for World {
                 }
             }
         }
+    }
+}
+
+/// Connects two namespaces by devices with these names and addresses.
+fn link(one: (&str, &str, &str), other: (&str, &str, &str), mtu: u32) {
+    let (namespace, device, _) = one;
+    let (peer_namespace, peer, _) = other;
+    ip(&format!(
+        "-n {namespace} link add name {device} mtu {mtu} type veth \
+         peer name {peer} mtu {mtu} netns {peer_namespace}"
+    ));
+    for (namespace, device, address) in [one, other] {
+        ip(&format!("-n {namespace} addr add {address} dev {device}"));
+        ip(&format!("-n {namespace} link set {device} up"));
     }
 }
 

@@ -79,7 +79,7 @@ fn answers_go_straight_to_the_client(routing: Routing) {
     assert!(flows.iter().any(|(_, flow)| flow.flags & flow_flags::TUNNEL != 0), "{flows:?}");
     assert!(a.tables().v4.snat.entries().expect("read").is_empty());
     // Segments of full size do not fit with the outer header: the client learns the size that does.
-    let client = outside.ask_bulk(&address).expect("a megabyte goes there and back");
+    let client = outside.ask_bulk("tcp", &address).expect("a megabyte goes there and back");
     assert_eq!(client.seen_as.to_string(), "192.0.2.1");
     drop(server);
 }

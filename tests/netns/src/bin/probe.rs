@@ -15,7 +15,9 @@ const USAGE: &str = "usage:
   skep-probe serve PORT NAME        TCP and UDP; says \"ready\", then serves until killed
   skep-probe ask tcp|udp|udp-unconnected ADDRESS:PORT
                                     prints the server's NAME and the client address that it saw
-  skep-probe bulk tcp ADDRESS:PORT  sends a megabyte and waits for all of it to come back
+  skep-probe bulk tcp|udp ADDRESS:PORT
+                                    sends a megabyte, or a datagram that takes several packets, and waits
+                                    for all of it to come back
   skep-probe steady tcp|udp ADDRESS:PORT
                                     talks over one socket until standard input ends; prints how often";
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
                 ("ask", "udp") => ask_udp(address),
                 ("ask", "udp-unconnected") => ask_udp_unconnected(address),
                 ("bulk", "tcp") => bulk_tcp(address),
+                ("bulk", "udp") => bulk_udp(address),
                 ("steady", "tcp") => steady_tcp(address),
                 ("steady", "udp") => steady_udp(address),
                 _ => Err(io::Error::other(USAGE)),
@@ -99,6 +102,22 @@ fn ask_udp(address: SocketAddr) -> io::Result<()> {
     }
     socket.send(WHO.as_bytes())?;
     let mut buffer = [0; 2048];
+    let length = socket.recv(&mut buffer)?;
+    println!("{}", String::from_utf8_lossy(&buffer[..length]));
+    Ok(())
+}
+
+fn bulk_udp(address: SocketAddr) -> io::Result<()> {
+    let socket = datagram_socket(address)?;
+    socket.connect(address)?;
+    let datagram = b"skep".repeat(1000);
+    let mut buffer = [0; 8192];
+    socket.send(&datagram)?;
+    let length = socket.recv(&mut buffer)?;
+    if buffer[..length] != datagram {
+        return Err(io::Error::other("something else came back"));
+    }
+    socket.send(WHO.as_bytes())?;
     let length = socket.recv(&mut buffer)?;
     println!("{}", String::from_utf8_lossy(&buffer[..length]));
     Ok(())
