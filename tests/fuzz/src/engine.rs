@@ -3,14 +3,14 @@
 
 use arbitrary::{Result, Unstructured};
 use skep_abi::{
-    Backend, Config, Endpoint, Family, FamilyConfig, Hook, Node, Peer, PortRange, Reason, Service,
+    Backend, Config, Endpoint, Family, FamilyConfig, Hook, Node, Peer, PortRange, Service,
     ServiceKey, V4, V6,
 };
 use skep_engine::{
-    Action, Call, Ingress, Net, SocketVerdict, Verdict, believed_peer, connect, decide,
-    host::HostTables, tunnel_mtu,
+    Action, Call, Ingress, Net, SocketVerdict, Verdict, answer, believed_peer, connect, decide,
+    host::HostTables,
 };
-use skep_packet::{Packet, host::HostPacket, parse, reject, tell_mtu};
+use skep_packet::{Packet, host::HostPacket, parse};
 
 use crate::{
     Target,
@@ -90,7 +90,7 @@ fn judge<F: Net>(before: &[u8], verdict: Verdict, mut after: HostPacket, config:
     };
     let hops = |packet: &HostPacket| parse::<F>(packet).map(|headers| headers.ttl);
     match verdict.action() {
-        Action::Open | Action::Route | Action::Unwrap => {
+        Action::Error | Action::Open | Action::Route | Action::Unwrap => {
             panic!("a hook's last function asks for another")
         }
         Action::Drop => {}
@@ -107,12 +107,7 @@ fn judge<F: Net>(before: &[u8], verdict: Verdict, mut after: HostPacket, config:
         }
         Action::Reject => {
             assert_eq!(after.0, before, "a packet is rejected as it came");
-            let headers = parse::<F>(&after).expect("only packets are rejected");
-            let answered = match verdict.reason() {
-                Reason::PacketTooBig => tell_mtu(&mut after, &headers, tunnel_mtu::<F>(config)),
-                _ => reject(&mut after, &headers),
-            };
-            if answered.is_some() {
+            if answer::<F>(&mut after, verdict.reason_number(), config).is_some() {
                 assert!(is_sound::<F>(&after.0), "the answer {:02x?}", after.0);
             }
         }

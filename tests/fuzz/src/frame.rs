@@ -16,6 +16,10 @@ const PROTOCOLS: [u8; 8] =
 const IP_IN_IP: u8 = 4;
 /// IPv6 in an outer header.
 const IPV6_IN_IP: u8 = 41;
+/// The fragment header of IPv6.
+const FRAGMENT: u8 = 44;
+/// IPv6's header of options for the destination.
+const DESTINATION_OPTIONS: u8 = 60;
 /// Time to live: that of a packet on its way, that of one at its end, and none.
 const TTLS: [u8; 4] = [64, 2, 1, 0];
 /// Types of control messages of both families: errors, echoes, and one that is neither.
@@ -36,6 +40,11 @@ pub(crate) fn frame<F: Family>(u: &mut Unstructured, ends: Ends<F>) -> Result<Ve
     let ttl = *u.choose(&TTLS)?;
     let segment = segment(u, &ends, proto)?;
     let mut bytes = packet(&ends, proto, ttl, &segment);
+    match u.int_in_range(0..=7)? {
+        0 => insert_options::<F>(&mut bytes),
+        1 => make_piece::<F>(&mut bytes, *u.choose(&[0, 1, 2, 8])?),
+        _ => {}
+    }
     if u.ratio(1, 8)? {
         let at = u.choose_index(bytes.len())?;
         bytes[at] = u.arbitrary()?;
@@ -44,6 +53,59 @@ pub(crate) fn frame<F: Family>(u: &mut Unstructured, ends: Ends<F>) -> Result<Ve
         bytes.truncate(u.choose_index(bytes.len())?);
     }
     Ok(bytes)
+}
+
+/// Frames to begin with whose network headers are longer than usual.
+pub(crate) fn longer<F: Family>(ends: Ends<F>) -> Vec<Vec<u8>> {
+    let segment = [&ends.sport.to_be_bytes()[..], &ends.dport.to_be_bytes(), &[0, 24, 0, 0]];
+    let whole = packet(&ends, proto::UDP, 64, &[segment.concat(), vec![0xa5; 16]].concat());
+    let mut frames = vec![whole; 3];
+    insert_options::<F>(&mut frames[0]);
+    make_piece::<F>(&mut frames[1], 0);
+    make_piece::<F>(&mut frames[2], 2);
+    frames
+}
+
+/// Gives a whole frame an option that does nothing (IPv4) or an extension header of padding (IPv6).
+fn insert_options<F: Family>(bytes: &mut Vec<u8>) {
+    if F::VERSION == 4 {
+        bytes.splice(ETHERNET + 20..ETHERNET + 20, [1; 4]);
+        bytes[ETHERNET] = 0x46;
+        lengthen(bytes, ETHERNET + 2, 4);
+        seal_header(bytes, 24);
+    } else {
+        let proto = std::mem::replace(&mut bytes[ETHERNET + 6], DESTINATION_OPTIONS);
+        bytes.splice(ETHERNET + 40..ETHERNET + 40, [proto, 0, 1, 4, 0, 0, 0, 0]);
+        lengthen(bytes, ETHERNET + 4, 8);
+    }
+}
+
+/// Makes a whole frame a piece, `units` of eight bytes behind the start of its packet; the first says that
+/// more follow.
+fn make_piece<F: Family>(bytes: &mut Vec<u8>, units: u16) {
+    if F::VERSION == 4 {
+        let field = if units == 0 { 0x2000 } else { units };
+        bytes[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&field.to_be_bytes());
+        seal_header(bytes, 20);
+    } else {
+        let proto = std::mem::replace(&mut bytes[ETHERNET + 6], FRAGMENT);
+        let [high, low] = (units << 3 | u16::from(units == 0)).to_be_bytes();
+        bytes.splice(ETHERNET + 40..ETHERNET + 40, [proto, 0, high, low, 0, 0, 0, 7]);
+        lengthen(bytes, ETHERNET + 4, 8);
+    }
+}
+
+/// Adds to the length at `at`.
+fn lengthen(bytes: &mut [u8], at: usize, more: u16) {
+    let length = u16::from_be_bytes([bytes[at], bytes[at + 1]]) + more;
+    bytes[at..at + 2].copy_from_slice(&length.to_be_bytes());
+}
+
+/// Sums up an IPv4 header anew.
+fn seal_header(bytes: &mut [u8], header: usize) {
+    bytes[ETHERNET + 10..ETHERNET + 12].fill(0);
+    let sum = !sum(&bytes[ETHERNET..ETHERNET + header]);
+    bytes[ETHERNET + 10..ETHERNET + 12].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// The transport header and what it carries, without checksum.
@@ -99,8 +161,7 @@ fn packet<F: Family>(ends: &Ends<F>, proto: u8, ttl: u8, segment: &[u8]) -> Vec<
         bytes.extend(address.as_ref().iter().flat_map(|word| word.to_ne_bytes()));
     }
     if F::VERSION == 4 {
-        let sum = !sum(&bytes[ETHERNET..]);
-        bytes[ETHERNET + 10..ETHERNET + 12].copy_from_slice(&sum.to_be_bytes());
+        seal_header(&mut bytes, 20);
     }
     let l4 = bytes.len();
     bytes.extend(segment);
@@ -127,7 +188,7 @@ pub(crate) fn is_sound<F: Family>(bytes: &[u8]) -> bool {
 fn sound<F: Family>(bytes: &[u8]) -> Option<bool> {
     let network = bytes.get(ETHERNET..)?;
     let half = |at: usize| Some(u16::from_be_bytes(network.get(at..at + 2)?.try_into().ok()?));
-    let (header, whole, proto) = if F::VERSION == 4 {
+    let (mut header, whole, mut proto) = if F::VERSION == 4 {
         (usize::from(*network.first()? & 0xf) * 4, usize::from(half(2)?), *network.get(9)?)
     } else {
         (40, 40 + usize::from(half(4)?), *network.get(6)?)
@@ -143,6 +204,15 @@ fn sound<F: Family>(bytes: &[u8]) -> Option<bool> {
         if is_fragment {
             return Some(true);
         }
+    }
+    while F::VERSION == 6 && [FRAGMENT, DESTINATION_OPTIONS].contains(&proto) {
+        let is_piece = proto == FRAGMENT && half(header + 2)? & 0xfff9 != 0;
+        if is_piece {
+            return Some(true);
+        }
+        let units = if proto == FRAGMENT { 0 } else { *network.get(header + 1)? };
+        proto = *network.get(header)?;
+        header += (usize::from(units) + 1) * 8;
     }
     let l4 = ETHERNET + header;
     let Some(at) = checksum_offset::<F>(proto) else { return Some(true) };

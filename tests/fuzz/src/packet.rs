@@ -2,7 +2,8 @@
 
 use skep_abi::{Family, V4, V6};
 use skep_packet::{
-    Headers, Packet, Segment, Tuple, Wire, decrement_ttl, host::HostPacket, parse, reject, rewrite,
+    Headers, Kind, Packet, Segment, Tuple, Wire, answer_to_quoted, decrement_ttl, host::HostPacket,
+    parse, reject, rewrite, rewrite_quoted,
 };
 
 use crate::{
@@ -38,6 +39,18 @@ fn holds<F: Wire>(bytes: &[u8]) {
         back(&mut translated, &headers, &now);
         if sound {
             assert_eq!(parse::<F>(&translated), Some(headers), "there and back");
+        }
+    }
+
+    if headers.kind == Kind::IcmpError
+        && let Some(answer) = answer_to_quoted(&packet, &headers)
+    {
+        let mut error = packet.clone();
+        if rewrite_quoted(&mut error, &answer, &to).is_some() {
+            let now = parse::<F>(&error).expect("a translated error still has its headers");
+            let again = answer_to_quoted(&error, &now).expect("and its quote");
+            assert_eq!((again.src, again.dst), (to.src, to.dst));
+            keeps::<F>(sound, &error);
         }
     }
 
@@ -77,5 +90,6 @@ fn seeds() -> Vec<Vec<u8>> {
         frame::frame(&mut arbitrary::Unstructured::new(choices), tuple::<F>()).unwrap_or_default()
     }
     // The first byte chooses the protocol; what is not there reads as zero.
-    (0..8u8).flat_map(|first| [of::<V4>(&[first]), of::<V6>(&[first])]).collect()
+    let plain = (0..8u8).flat_map(|first| [of::<V4>(&[first]), of::<V6>(&[first])]);
+    plain.chain(frame::longer(tuple::<V4>())).chain(frame::longer(tuple::<V6>())).collect()
 }
