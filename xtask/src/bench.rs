@@ -1,5 +1,6 @@
 //! The figures of SPECIFICATION.md, as tables: each a ratio to something measured in the same run, or a size.
 
+mod footprint;
 mod memory;
 mod paths;
 mod programs;
@@ -30,7 +31,7 @@ pub(crate) struct Options {
     /// Folder of a harness that measures Katran's and Cilium's programs; its run.sh is run beside ours
     #[arg(long)]
     peers: Option<PathBuf>,
-    /// Only programs, start, memory or paths
+    /// Only programs, footprint, start, memory or paths
     #[arg(long)]
     only: Option<String>,
 }
@@ -43,6 +44,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let wanted = |name: &str| options.only.as_deref().is_none_or(|only| only == name);
     if wanted("programs") {
         println!("\n## Programs\n\n{}", programs::measure(options.peers.as_deref())?);
+    }
+    if wanted("footprint") {
+        println!("\n## Kernel memory of a Service port\n\n{}", footprint::measure()?);
     }
     if !["start", "memory", "paths"].into_iter().any(wanted) {
         return Ok(());

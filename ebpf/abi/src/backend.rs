@@ -1,6 +1,11 @@
-//! Tables `backends4`/`backends6` (mmapable arrays, index = backend id): where a Service's traffic goes.
+//! Tables `backends4`/`backends6` (mmapable arrays in chunks, index = backend id): where a Service's traffic
+//! goes.
 
 use crate::Family;
+
+/// Backends in one chunk, 64 or 128 KiB: id `n` is in chunk `n / BACKENDS_PER_CHUNK`. The chunks are the
+/// entries of `backend_chunks4`/`backend_chunks6`, to which user space adds as it needs ids; none ever goes.
+pub const BACKENDS_PER_CHUNK: u32 = 1 << 12;
 
 /// One address and port that serves; the id is its index.
 ///

@@ -24,7 +24,7 @@ mod service;
 mod socket;
 mod trace;
 
-pub use backend::{Backend, backend_state, via};
+pub use backend::{BACKENDS_PER_CHUNK, Backend, backend_state, via};
 pub use config::{Config, FamilyConfig, PortRange, config_flags};
 pub use counter::{COUNTERS, Counter, counter_index};
 pub use endpoint::{Endpoint, EndpointKey, endpoint_flags, endpoint_translated};
@@ -35,8 +35,8 @@ pub use fragment::{FragmentKey, FragmentPorts};
 pub use node::{NO_PEER, NextHop, Node, NodeKey, Peer, next_hop_index, peer_mode};
 pub use reason::{Hook, Reason};
 pub use service::{
-    AffinityKey, AffinityValue, NO_BACKEND, RANGE_ALLOWED, RangeKey, SLOTS_PER_BLOCK, Service,
-    ServiceKey, SlotBlock, scope, service_flags,
+    AffinityKey, AffinityValue, NO_BACKEND, RANGE_ALLOWED, RangeKey, SLOTS_PER_BLOCK,
+    SLOTS_PER_CHUNK, Service, ServiceKey, SlotBlock, scope, service_flags,
 };
 pub use socket::{SocketKey, SocketPeer};
 pub use trace::{Trace, TraceStep, TraceTable};

@@ -1,4 +1,4 @@
-//! Tables `services4`/`services6` (hash), `slots` (flat array), `sources4`/`sources6` (LRU) and
+//! Tables `services4`/`services6` (hash), `slots` (array in chunks), `sources4`/`sources6` (LRU) and
 //! `ranges4`/`ranges6` (longest prefix): which addresses are Services, where each one's backends lie,
 //! which backend a client is bound to, and which clients may come.
 
@@ -103,7 +103,11 @@ pub const RANGE_ALLOWED: u32 = 1;
 /// Slots in one element of `slots` (elements of an array take at least 8 bytes; a slot needs 4).
 pub const SLOTS_PER_BLOCK: u32 = 16;
 
-/// One element of `slots`: slot `n` is number `n % 16` of element `n / 16`.
+/// Slots in one chunk of `slots`, 256 KiB: slot `n` is in chunk `n / SLOTS_PER_CHUNK`. The chunks are the
+/// entries of `slot_chunks`, to which user space adds as Services need them; none ever goes.
+pub const SLOTS_PER_CHUNK: u32 = 1 << 16;
+
+/// One element of a chunk of `slots`: slot `n` of a chunk is number `n % 16` of element `n / 16`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotBlock {
@@ -143,6 +147,7 @@ const _: () = {
     assert!(size_of::<ServiceKey<V6>>() == 20);
     assert!(size_of::<Service>() == 24);
     assert!(size_of::<SlotBlock>() == 64);
+    assert!(SLOTS_PER_CHUNK.is_multiple_of(SLOTS_PER_BLOCK));
     assert!(size_of::<AffinityKey<V4>>() == 16);
     assert!(size_of::<AffinityKey<V6>>() == 32);
     assert!(size_of::<AffinityValue>() == 16);

@@ -29,6 +29,7 @@ impl<'a> Services<'a> {
     pub fn start(node: &'a Node) -> Self {
         let tables = node.tables();
         let snapshot = rows::snapshot(&tables).expect("the tables can be read");
+        let capacity = rows::capacity(&tables).expect("the tables can be read");
         let local = LocalNode {
             name: node.name.as_str().into(),
             addresses: vec![node.address],
@@ -36,7 +37,7 @@ impl<'a> Services<'a> {
         };
         Self {
             on: node,
-            planner: Planner::new(rows::capacity(&tables), snapshot),
+            planner: Planner::new(capacity, snapshot),
             desired: Desired::new(local.clone()),
             node: local,
             tables,

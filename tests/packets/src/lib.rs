@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod case;
 pub mod cases;
+pub mod footprint;
 pub mod frame;
 pub mod host;
 pub mod kernel;

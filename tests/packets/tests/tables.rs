@@ -1,6 +1,6 @@
 //! The tables through their handles, on the kernel's own.
 
-use skep_abi::{Backend, V4, V6, backend_state, via};
+use skep_abi::{BACKENDS_PER_CHUNK, Backend, SLOTS_PER_CHUNK, V4, V6, backend_state, via};
 use skep_bpf::{Error, Program, Swept, Timeouts};
 use skep_packets_tests::{
     frame::{Frame, flags},
@@ -9,11 +9,11 @@ use skep_packets_tests::{
 };
 
 #[test]
-fn mapped_arrays_hold_what_is_written_at_both_ends_and_across_windows() {
+fn mapped_arrays_hold_what_is_written_at_both_ends_and_across_chunks() {
     let node = KernelNode::new().expect("a node of its own");
     let tables = node.datapath().tables();
-    let last = tables.v6.backends.capacity() - 1;
-    for id in [1, 32_767, 32_768, last] {
+    tables.v6.backends.grow(2 * BACKENDS_PER_CHUNK).expect("grown");
+    for id in [1, BACKENDS_PER_CHUNK - 1, BACKENDS_PER_CHUNK, 2 * BACKENDS_PER_CHUNK - 1] {
         let backend = Backend::<V6> {
             addr: [id, 2, 3, 4],
             port_be: 80,
@@ -23,22 +23,24 @@ fn mapped_arrays_hold_what_is_written_at_both_ends_and_across_windows() {
         tables.v6.backends.set(id, &backend).expect("written");
         assert_eq!(tables.v6.backends.get(id).expect("read"), backend);
     }
-    // A window holds 262,144 slots.
+    tables.slots.grow(3 * SLOTS_PER_CHUNK).expect("grown");
     let run: Vec<u32> = (1..=1_000).collect();
-    for base in [0, 262_144 - 500, tables.slots.capacity() - 1_000] {
+    for base in [0, SLOTS_PER_CHUNK - 500, 3 * SLOTS_PER_CHUNK - 1_000] {
         tables.slots.write(base, &run).expect("written");
         assert_eq!(tables.slots.read(base, 1_000).expect("read"), run);
     }
+    assert_eq!(tables.slots.used().expect("read"), 3_000);
 }
 
 #[test]
 fn what_is_outside_of_an_array_is_refused_and_changes_nothing() {
     let node = KernelNode::new().expect("a node of its own");
     let tables = node.datapath().tables();
-    let (slots, backends) = (tables.slots.capacity(), tables.v4.backends.capacity());
+    let slots = tables.slots.size().expect("read");
     let refused = tables.slots.write(slots - 1, &[7, 7]).expect_err("refused");
     assert!(matches!(refused, Error::OutOfRange { table: "slots", .. }), "{refused}");
     assert_eq!(tables.slots.read(slots - 1, 1).expect("read"), [0]);
+    let backends = tables.v4.backends.size().expect("read");
     let refused = tables.v4.backends.set(backends, &Backend::default()).expect_err("refused");
     assert!(matches!(refused, Error::OutOfRange { table: "backends4", .. }), "{refused}");
 }

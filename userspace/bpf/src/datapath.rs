@@ -13,6 +13,7 @@ use aya::{Ebpf, EbpfLoader, programs};
 use skep_abi::{Config, PortRange, config_flags};
 
 use crate::{
+    chunks,
     clock::{self, Clock},
     error::{Error, Result},
     links::Links,
@@ -60,6 +61,7 @@ impl Datapath {
         // Measuring the clock is waiting, and so costs nothing beside the rest.
         let ticks_per_s = thread::spawn(clock::ticks_per_s);
         let mut ebpf = load(&maps, pin_dir, sizes)?;
+        chunks::begin(&pin::maps_dir(pin_dir))?;
         let links = Links::open(pin_dir);
         let attached = links.programs()?;
         let wanted = |program| wanted(program) || attached.contains(&program);

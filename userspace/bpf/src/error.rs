@@ -41,6 +41,14 @@ pub enum Error {
         /// How many entries it has room for.
         entries: u32,
     },
+    /// The kernel has no memory for a table to grow.
+    #[error("the kernel has no memory for more than {entries} entries of table {table}")]
+    NoMemory {
+        /// The table's name.
+        table: &'static str,
+        /// How many entries it has.
+        entries: u32,
+    },
     /// An index or run lies outside of an array.
     #[error("table {table} has {entries} entries: no room for {wanted}")]
     OutOfRange {

@@ -3,11 +3,13 @@
 //! [`Tables`] is the contract with everybody who writes or reads the kernel's tables: the agent, the
 //! CNI plugin (a process of its own that loads nothing) and the tools.
 
+mod chunks;
 mod clock;
 mod counters;
 mod datapath;
 mod error;
 mod events;
+mod footprint;
 mod harness;
 mod links;
 mod mapped;
@@ -29,6 +31,7 @@ pub use counters::Counters;
 pub use datapath::Datapath;
 pub use error::{Error, Result};
 pub use events::{Events, Wanted};
+pub use footprint::{frontend_bytes, service_port_bytes};
 pub use harness::Flows;
 pub use links::{Attachment, Links, XdpMode};
 pub use mapped::{Mapped, Slots};

@@ -4,7 +4,7 @@
 use std::{
     io,
     marker::PhantomData,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
     path::Path,
     ptr::{self, NonNull},
     sync::{
@@ -13,35 +13,30 @@ use std::{
     },
 };
 
-use skep_abi::SLOTS_PER_BLOCK;
+use skep_abi::{NO_BACKEND, SLOTS_PER_BLOCK, SLOTS_PER_CHUNK};
 
 use crate::{
+    chunks::{self, Chunks},
     error::{Error, Result},
-    pin,
     record::Record,
 };
 
-/// Bytes that are mapped at a time. The kernel makes a whole mapping resident at once, and counts it to
-/// this process as well.
-const WINDOW_BYTES: usize = 1 << 20;
-/// Windows that stay mapped: the ones used last.
-const WINDOWS: usize = 4;
+/// Bytes of a table that stay mapped: the chunks used last. The kernel makes a mapping resident at once,
+/// and counts it to this process as well.
+const MAPPED_BYTES: usize = 2 << 20;
 
-/// An array of `V` in memory that the programs read. Single words are never torn; a value of several
-/// words is not written at once, so order matters: see [`skep_abi::Backend`] and [`skep_abi::Service`].
+/// A table of `V` in memory that the programs read, and that grows. Single words are never torn; a value of
+/// several words is not written at once, so order matters: see [`skep_abi::Backend`] and
+/// [`skep_abi::Service`].
 #[derive(Debug)]
 pub struct Mapped<V> {
-    name: &'static str,
-    fd: OwnedFd,
-    /// The last used first, each with its number.
-    windows: Mutex<Vec<(usize, Arc<Window>)>>,
-    bytes: usize,
-    stride: usize,
-    max_entries: u32,
+    chunks: Chunks,
+    /// The last used first, each with the number of its chunk.
+    windows: Mutex<Vec<(u32, Arc<Window>)>>,
     types: PhantomData<fn() -> V>,
 }
 
-/// A part of an array in memory.
+/// A chunk in memory.
 #[derive(Debug)]
 struct Window {
     base: NonNull<AtomicU32>,
@@ -54,8 +49,8 @@ unsafe impl Send for Window {}
 unsafe impl Sync for Window {}
 
 impl Window {
-    /// Maps `bytes` of the array from `offset` on.
-    fn map(fd: BorrowedFd<'_>, offset: usize, bytes: usize) -> io::Result<Self> {
+    /// Maps `bytes` of the array.
+    fn map(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<Self> {
         // SAFETY: a fresh shared mapping of a map that the kernel checks the range against; no memory of
         // ours is touched.
         let base = unsafe {
@@ -65,7 +60,7 @@ impl Window {
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 fd.as_raw_fd(),
-                offset as libc::off_t,
+                0,
             )
         };
         if base == libc::MAP_FAILED {
@@ -91,51 +86,70 @@ impl Drop for Window {
 }
 
 impl<V: Record> Mapped<V> {
-    /// Opens the array that is pinned as `name` in `maps_dir`.
-    pub(crate) fn open(maps_dir: &Path, name: &'static str) -> Result<Self> {
+    /// The kernel's elements start at multiples of 8 bytes.
+    const STRIDE: usize = size_of::<V>().next_multiple_of(8);
+
+    /// Opens the table that is pinned in `maps_dir`.
+    pub(crate) fn open(maps_dir: &Path, name: chunks::Name) -> Result<Self> {
         const { assert!(size_of::<V>().is_multiple_of(4) && align_of::<V>() <= 4) };
-        let (fd, info) = pin::open_map(maps_dir, name, size_of::<u32>(), size_of::<V>())?;
-        // The kernel's elements start at multiples of 8 bytes, the array ends at a page.
-        let stride = size_of::<V>().next_multiple_of(8);
-        assert!(WINDOW_BYTES.is_multiple_of(stride), "no element lies in two windows");
-        let bytes = (stride * info.max_entries as usize).next_multiple_of(4096);
-        let (windows, max_entries) = (Mutex::default(), info.max_entries);
-        Ok(Self { name, fd, windows, bytes, stride, max_entries, types: PhantomData })
+        let chunks = Chunks::open(maps_dir, name, size_of::<V>())?;
+        Ok(Self { chunks, windows: Mutex::default(), types: PhantomData })
     }
 
     /// The table's name.
     pub fn name(&self) -> &'static str {
-        self.name
+        self.chunks.name()
     }
 
-    /// How many elements it has.
-    pub fn capacity(&self) -> u32 {
-        self.max_entries
+    /// How many elements there are now.
+    pub fn size(&self) -> Result<u32> {
+        // The limit fits.
+        Ok(self.chunks.count()? * self.chunks.entries())
     }
 
-    /// The window with element `index`, and where the element begins in it.
+    /// How many elements there may be.
+    pub fn limit(&self) -> u32 {
+        self.chunks.limit().saturating_mul(self.chunks.entries())
+    }
+
+    /// Makes room for `elements` at least; what is there stays where it is. For the process that writes.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] beyond the limit, [`Error::NoMemory`] when the kernel has none left.
+    pub fn grow(&self, elements: u32) -> Result<()> {
+        self.chunks.grow(elements.div_ceil(self.chunks.entries()))
+    }
+
+    /// Bytes of kernel memory that the table holds.
+    pub fn bytes(&self) -> Result<u64> {
+        self.chunks.bytes()
+    }
+
+    /// The chunk with element `index`, and where the element begins in it.
     fn place(&self, index: u32) -> Result<(Arc<Window>, usize)> {
-        if index >= self.max_entries {
-            let (entries, wanted) = (self.max_entries, u64::from(index));
-            return Err(Error::OutOfRange { table: self.name, entries, wanted });
-        }
-        let offset = index as usize * self.stride;
-        Ok((self.window(offset / WINDOW_BYTES)?, offset % WINDOW_BYTES))
+        let entries = self.chunks.entries();
+        Ok((self.window(index / entries)?, (index % entries) as usize * Self::STRIDE))
     }
 
-    /// The window with this number.
-    fn window(&self, number: usize) -> Result<Arc<Window>> {
+    /// The chunk with this number.
+    fn window(&self, number: u32) -> Result<Arc<Window>> {
         // What a thread that died left is whole: windows are pushed and moved, never changed.
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = windows.iter().position(|(mapped, _)| *mapped == number) {
             windows[..=at].rotate_right(1);
             return Ok(windows[0].1.clone());
         }
-        let offset = number * WINDOW_BYTES;
-        let bytes = WINDOW_BYTES.min(self.bytes - offset);
-        let window = Window::map(self.fd.as_fd(), offset, bytes)
-            .map_err(|source| Error::Table { action: "map", table: self.name, source })?;
-        windows.truncate(WINDOWS - 1);
+        let Some(chunk) = self.chunks.chunk(number)? else {
+            let wanted = u64::from(number) * u64::from(self.chunks.entries());
+            return Err(Error::OutOfRange { table: self.name(), entries: self.size()?, wanted });
+        };
+        let bytes = (Self::STRIDE * self.chunks.entries() as usize).next_multiple_of(4096);
+        let window = Window::map(chunk.as_fd(), bytes).map_err(|source| Error::Table {
+            action: "map",
+            table: self.name(),
+            source,
+        })?;
+        windows.truncate((MAPPED_BYTES / bytes).max(2) - 1);
         windows.insert(0, (number, Arc::new(window)));
         Ok(windows[0].1.clone())
     }
@@ -169,27 +183,42 @@ impl<V: Record> Mapped<V> {
 pub struct Slots(Mapped<skep_abi::SlotBlock>);
 
 impl Slots {
-    /// Maps the table that is pinned in `maps_dir`.
+    /// Opens the table that is pinned in `maps_dir`.
     pub(crate) fn open(maps_dir: &Path) -> Result<Self> {
-        Mapped::open(maps_dir, "slots").map(Self)
+        Mapped::open(maps_dir, chunks::SLOTS).map(Self)
     }
 
-    /// How many slots there are.
-    pub fn capacity(&self) -> u32 {
-        self.0.capacity().saturating_mul(SLOTS_PER_BLOCK)
+    /// How many slots there are now.
+    pub fn size(&self) -> Result<u32> {
+        Ok(self.0.size()?.saturating_mul(SLOTS_PER_BLOCK))
+    }
+
+    /// How many slots there may be.
+    pub fn limit(&self) -> u32 {
+        self.0.limit().saturating_mul(SLOTS_PER_BLOCK)
+    }
+
+    /// Makes room for so many slots at least: see [`Mapped::grow`].
+    pub fn grow(&self, slots: u32) -> Result<()> {
+        self.0.grow(slots.div_ceil(SLOTS_PER_BLOCK))
+    }
+
+    /// Bytes of kernel memory that the table holds.
+    pub fn bytes(&self) -> Result<u64> {
+        self.0.bytes()
     }
 
     /// Refuses runs that are not wholly inside.
     fn check(&self, base: u32, count: usize) -> Result<()> {
-        let (entries, wanted) = (self.capacity(), u64::from(base) + count as u64);
+        let (entries, wanted) = (self.size()?, u64::from(base) + count as u64);
         if wanted > u64::from(entries) {
-            return Err(Error::OutOfRange { table: self.0.name, entries, wanted });
+            return Err(Error::OutOfRange { table: self.0.name(), entries, wanted });
         }
         Ok(())
     }
 
-    /// Calls `visit` with the words of a run, a window's part at a time, and where each part begins in
-    /// the run.
+    /// Calls `visit` with the words of a run, a chunk's part at a time, and where each part begins in the
+    /// run.
     fn visit(
         &self,
         base: u32,
@@ -197,14 +226,15 @@ impl Slots {
         mut visit: impl FnMut(usize, &[AtomicU32]),
     ) -> Result<()> {
         self.check(base, count)?;
+        let (chunk_slots, base) = (SLOTS_PER_CHUNK as usize, base as usize);
         let mut done = 0;
         while done < count {
-            // Blocks follow each other without a gap: the array is one of words.
-            let offset = (base as usize + done) * size_of::<u32>();
-            let start = offset % WINDOW_BYTES;
-            let part = (count - done).min((WINDOW_BYTES - start) / size_of::<u32>());
-            let window = self.0.window(offset / WINDOW_BYTES)?;
-            visit(done, window.words(start, part * size_of::<u32>()));
+            // Blocks follow each other without a gap: a chunk is an array of words.
+            let (chunk, start) = ((base + done) / chunk_slots, (base + done) % chunk_slots);
+            let part = (count - done).min(chunk_slots - start);
+            // The run is inside, and so is its chunk's number.
+            let window = self.0.window(chunk as u32)?;
+            visit(done, window.words(start * size_of::<u32>(), part * size_of::<u32>()));
             done += part;
         }
         Ok(())
@@ -222,10 +252,20 @@ impl Slots {
 
     /// The backend ids of `count` slots from `base` on.
     pub fn read(&self, base: u32, count: u32) -> Result<Vec<u32>> {
-        let mut backends = Vec::with_capacity(count as usize);
+        let mut backends = Vec::new();
         self.visit(base, count as usize, |_, words| {
             backends.extend(words.iter().map(|word| word.load(Ordering::Relaxed)));
         })?;
         Ok(backends)
+    }
+
+    /// How many slots hold a backend.
+    pub fn used(&self) -> Result<u32> {
+        let mut used = 0;
+        self.visit(0, self.size()? as usize, |_, words| {
+            let is_used = |word: &&AtomicU32| word.load(Ordering::Relaxed) != NO_BACKEND;
+            used += words.iter().filter(is_used).count() as u32;
+        })?;
+        Ok(used)
     }
 }

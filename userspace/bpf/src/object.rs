@@ -7,6 +7,7 @@ use skep_abi as abi;
 use skep_abi::{V4, V6};
 
 use crate::{
+    chunks,
     error::{Error, Result},
     sys::MapInfo,
 };
@@ -27,6 +28,8 @@ pub(crate) struct MapLayout {
     kind: u32,
     key_size: u32,
     value_size: u32,
+    /// Of chunks: all have one size.
+    chunk_entries: Option<u32>,
 }
 
 impl MapLayout {
@@ -37,7 +40,8 @@ impl MapLayout {
             ("a key of", pinned.key_size, self.key_size),
             ("a value of", pinned.value_size, self.value_size),
         ];
-        for (field, found, expected) in fields {
+        let entries = self.chunk_entries.map(|entries| ("entries:", pinned.max_entries, entries));
+        for (field, found, expected) in fields.into_iter().chain(entries) {
             if found != expected {
                 let table = self.name.clone();
                 return Err(Error::Layout { table, field, found, expected, path });
@@ -56,6 +60,7 @@ pub(crate) fn maps() -> Result<Vec<MapLayout>> {
         // Constants of the programs are maps to the kernel, but not tables.
         .filter(|(name, _)| !name.starts_with('.'))
         .map(|(name, map)| MapLayout {
+            chunk_entries: is_chunk(&name).then(|| map.max_entries()),
             name,
             kind: map.map_type(),
             key_size: map.key_size(),
@@ -64,6 +69,11 @@ pub(crate) fn maps() -> Result<Vec<MapLayout>> {
         .collect();
     maps.sort_by(|left, right| left.name.cmp(&right.name));
     Ok(maps)
+}
+
+/// Whether a map is the first chunk of a table that grows.
+fn is_chunk(map: &str) -> bool {
+    chunks::ALL.iter().any(|name| name.table == map)
 }
 
 /// Key and value sizes of every table, as skep-abi has them.
@@ -93,6 +103,9 @@ fn expected() -> Vec<(&'static str, usize, usize)> {
         ("fragments4", size_of::<abi::FragmentKey<V4>>(), size_of::<abi::FragmentPorts>()),
         ("fragments6", size_of::<abi::FragmentKey<V6>>(), size_of::<abi::FragmentPorts>()),
         ("slots", index, size_of::<abi::SlotBlock>()),
+        ("slot_chunks", index, index),
+        ("backend_chunks4", index, index),
+        ("backend_chunks6", index, index),
         ("peers", index, size_of::<abi::Peer>()),
         ("next_hops", index, size_of::<abi::NextHop>()),
         ("config", index, size_of::<abi::Config>()),
@@ -137,6 +150,21 @@ mod tests {
     fn table_names_fit_the_kernel() {
         for map in maps().expect("the embedded object parses") {
             assert!(map.name.len() <= 15 && !map.name.contains('.'), "{}", map.name);
+        }
+    }
+
+    #[test]
+    fn a_pinned_table_from_before_tables_grew_is_refused() {
+        for map in maps().expect("the embedded object parses") {
+            let pinned = MapInfo {
+                kind: map.kind,
+                key_size: map.key_size,
+                value_size: map.value_size,
+                max_entries: 1 << 20,
+                ..MapInfo::default()
+            };
+            let refused = map.compare(&pinned, PathBuf::from("slots")).is_err();
+            assert_eq!(refused, is_chunk(&map.name), "{}", map.name);
         }
     }
 }

@@ -1,15 +1,19 @@
 //! How many entries each table has room for.
 
+use skep_abi::{BACKENDS_PER_CHUNK, SLOTS_PER_CHUNK};
+
 /// Entries per table; per family where the table exists per family.
 ///
-/// A table that is already pinned keeps the size it has.
+/// Where nothing is said of it, memory follows the entries, and the size is a limit. A table that is already
+/// pinned keeps the size or limit that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Front ends.
+    /// Front ends; a power of two. An IPv4 entry takes about 96 bytes, an IPv6 entry 128; the 16 bytes
+    /// of each one's place in the hash are taken at once.
     pub services: u32,
-    /// Slots of all Services, of both families (4 bytes each, taken at once).
+    /// Slots of all Services, of both families: 4 bytes each, in chunks of 256 KiB.
     pub slots: u32,
-    /// Backends (16 or 32 bytes each, taken at once).
+    /// Backends: 16 or 32 bytes each, in chunks of 64 or 128 KiB.
     pub backends: u32,
     /// Flow entries; a connection takes two, or one and one in `snat`.
     pub flows: u32,
@@ -19,7 +23,9 @@ pub struct Sizes {
     pub sources: u32,
     /// Addresses on this node.
     pub endpoints: u32,
-    /// Prefixes of other nodes, and other nodes.
+    /// Other nodes (taken at once).
+    pub peers: u32,
+    /// Prefixes of other nodes: the ranges of their pods, and their addresses.
     pub nodes: u32,
     /// Sockets that were translated (taken at once).
     pub sockets: u32,
@@ -33,30 +39,42 @@ pub struct Sizes {
 
 /// Smallest and largest number of flow entries.
 const FLOWS: (u64, u64) = (1 << 16, 1 << 22);
-/// Smallest and largest number of backends.
+/// Smallest and largest limit of backends.
 const BACKENDS: (u64, u64) = (1 << 16, 1 << 20);
-/// Smallest and largest number of slots.
-const SLOTS: (u64, u64) = (1 << 20, 1 << 26);
+/// Smallest and largest limit of slots.
+const SLOTS: (u64, u64) = (1 << 20, 1 << 28);
+/// Smallest and largest limit of front ends. 10,000 Services of type NodePort on a node with four addresses
+/// fit the smallest, 100,000 with a cluster address each the fourfold of it.
+const SERVICES: (u64, u64) = (1 << 17, 1 << 20);
+/// A cluster of the size that Kubernetes is tested to has 5,000 nodes.
+const PEERS: u32 = 1 << 13;
+/// In each family, of a node: the range of its pods and up to five addresses.
+const PREFIXES: u32 = 1 << 15;
 
 impl Sizes {
-    /// Sizes for a node with that much memory: at most about 1 % of it in tables that are taken at once,
-    /// and room for flows up to 5 %.
+    /// Sizes for a node with that much memory: about half a percent of it in tables that are taken at once,
+    /// and room for Services and flows up to 5 % each.
     pub fn for_memory(bytes: u64) -> Self {
         // An entry of `flows6` with its bookkeeping takes about 160 bytes.
         let flows = (bytes / 20 / 160).clamp(FLOWS.0, FLOWS.1) as u32;
         let embryos = (flows / 8).next_power_of_two().clamp(1 << 14, 1 << 17);
+        // 0.1 % of the memory per family for places, 0.6 % when all are taken.
+        let services = (bytes >> 14).clamp(SERVICES.0, SERVICES.1) as u32;
+        // Whatever else there is to a power of two would be paid for and not used.
+        let services = 1 << services.ilog2();
         Self {
-            services: 1 << 17,
-            slots: (bytes / 1024 * 3 / 4).clamp(SLOTS.0, SLOTS.1) as u32,
-            backends: (bytes >> 17).clamp(BACKENDS.0, BACKENDS.1) as u32,
+            services,
+            slots: (bytes >> 7).clamp(SLOTS.0, SLOTS.1) as u32,
+            backends: (bytes >> 14).clamp(BACKENDS.0, BACKENDS.1) as u32,
             flows,
             embryos,
             sources: embryos,
             endpoints: 1 << 12,
-            nodes: 1 << 13,
+            peers: PEERS,
+            nodes: PREFIXES,
             sockets: embryos,
             fragments: embryos / 8,
-            ranges: 1 << 16,
+            ranges: services,
             event_bytes: 1 << 18,
         }
     }
@@ -74,14 +92,15 @@ impl Sizes {
     pub(crate) fn entries(&self, map: &str) -> Option<u32> {
         Some(match map.trim_end_matches(['4', '6']) {
             "services" => self.services,
-            "slots" => self.slots / skep_abi::SLOTS_PER_BLOCK,
-            "backends" => self.backends,
+            "slot_chunks" => self.slots / SLOTS_PER_CHUNK,
+            "backend_chunks" => self.backends / BACKENDS_PER_CHUNK,
             "flows" | "snat" => self.flows,
             "embryos" => self.embryos,
             "sources" => self.sources,
             "endpoints" => self.endpoints,
-            "nodes" | "peers" => self.nodes,
-            "next_hops" => self.nodes * 2,
+            "nodes" => self.nodes,
+            "peers" => self.peers,
+            "next_hops" => self.peers * 2,
             "sockets" => self.sockets,
             "fragments" => self.fragments,
             "ranges" => self.ranges,
@@ -97,9 +116,28 @@ mod tests {
 
     #[test]
     fn sizes_follow_memory_within_bounds() {
-        let cases = [(0, 1 << 16), (4 << 30, 1_342_177), (1 << 40, 1 << 22)];
-        for (memory, flows) in cases {
-            assert_eq!(Sizes::for_memory(memory).flows, flows);
+        let cases = [
+            (0, 1 << 16, 1 << 17, 1 << 20),
+            (4 << 30, 1_342_177, 1 << 18, 1 << 25),
+            (6 << 30, 2_013_265, 1 << 18, 3 << 24),
+            (1 << 40, 1 << 22, 1 << 20, 1 << 28),
+        ];
+        for (memory, flows, services, slots) in cases {
+            let sizes = Sizes::for_memory(memory);
+            assert_eq!((sizes.flows, sizes.services, sizes.slots), (flows, services, slots));
         }
+    }
+
+    #[test]
+    fn large_clusters_fit() {
+        // 10,000 Services of type NodePort: a cluster address in two scopes and the rest of its ports, and
+        // the port on four addresses in two scopes and on loopback.
+        let node_ports = 10_000 * (4 + 2 * 4 + 1);
+        assert!(Sizes::for_memory(0).services >= node_ports);
+        // 100,000 Services with a cluster address each.
+        assert!(Sizes::for_memory(8 << 30).services >= 100_000 * 4);
+        // 5,000 nodes of two families, with the range of their pods and five addresses in each.
+        let sizes = Sizes::for_memory(0);
+        assert!(sizes.peers > 5_000 && sizes.nodes >= 5_000 * 6);
     }
 }

@@ -24,7 +24,9 @@ const PROG_LOAD: i64 = 5;
 const OBJ_PIN: i64 = 6;
 const OBJ_GET: i64 = 7;
 const PROG_TEST_RUN: i64 = 10;
+const MAP_GET_FD_BY_ID: i64 = 14;
 const OBJ_GET_INFO_BY_FD: i64 = 15;
+const BTF_GET_FD_BY_ID: i64 = 19;
 const MAP_LOOKUP_BATCH: i64 = 24;
 const MAP_UPDATE_BATCH: i64 = 26;
 const LINK_CREATE: i64 = 28;
@@ -259,7 +261,24 @@ struct MapCreateAttr {
     key_size: u32,
     value_size: u32,
     max_entries: u32,
-    rest: [u64; 7],
+    flags: u32,
+    inner_map_fd: u32,
+    numa_node: u32,
+    name: [u8; 16],
+    ifindex: u32,
+    btf_fd: u32,
+    btf_key_type: u32,
+    btf_value_type: u32,
+    btf_vmlinux_value_type: u32,
+}
+
+/// The kernel's `bpf_attr` for opening an object by its number.
+#[repr(C)]
+#[derive(Default)]
+struct IdAttr {
+    id: u32,
+    next_id: u32,
+    open_flags: u32,
 }
 
 /// One bpf(2) call; `T` is the part of the kernel's union that `command` reads.
@@ -432,7 +451,7 @@ pub(crate) fn obj_pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     bpf(OBJ_PIN, &mut attr).map(drop)
 }
 
-/// Head of the kernel's `bpf_map_info`.
+/// The kernel's `bpf_map_info` up to the fields that are read.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MapInfo {
@@ -442,6 +461,14 @@ pub(crate) struct MapInfo {
     pub(crate) value_size: u32,
     pub(crate) max_entries: u32,
     pub(crate) flags: u32,
+    pub(crate) name: [u8; 16],
+    pub(crate) ifindex: u32,
+    pub(crate) btf_vmlinux_value_type: u32,
+    pub(crate) netns: [u64; 2],
+    pub(crate) btf_id: u32,
+    pub(crate) btf_key_type: u32,
+    pub(crate) btf_value_type: u32,
+    pub(crate) btf_vmlinux_id: u32,
 }
 
 /// The kernel's `bpf_prog_info` up to the field that is read.
@@ -479,6 +506,54 @@ fn info<T: Default>(object: BorrowedFd<'_>) -> io::Result<T> {
 /// What the kernel knows of a map.
 pub(crate) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     info(map)
+}
+
+/// Opens the map with this number.
+pub(crate) fn map_by_id(id: u32) -> io::Result<OwnedFd> {
+    bpf(MAP_GET_FD_BY_ID, &mut IdAttr { id, ..IdAttr::default() }).map(own)
+}
+
+/// Makes a map of the same kind, size, name and types as another.
+pub(crate) fn map_alike(pattern: &MapInfo) -> io::Result<OwnedFd> {
+    let types = match pattern.btf_id {
+        0 => None,
+        id => Some(bpf(BTF_GET_FD_BY_ID, &mut IdAttr { id, ..IdAttr::default() }).map(own)?),
+    };
+    let mut attr = MapCreateAttr {
+        kind: pattern.kind,
+        key_size: pattern.key_size,
+        value_size: pattern.value_size,
+        max_entries: pattern.max_entries,
+        flags: pattern.flags,
+        name: pattern.name,
+        btf_fd: types.as_ref().map_or(0, |types| raw(types.as_fd())),
+        btf_key_type: pattern.btf_key_type,
+        btf_value_type: pattern.btf_value_type,
+        ..MapCreateAttr::default()
+    };
+    bpf(MAP_CREATE, &mut attr).map(own)
+}
+
+/// The number of the map that is entry `index` of an array of maps, if there is one.
+pub(crate) fn inner_map(outer: BorrowedFd<'_>, index: u32) -> io::Result<Option<u32>> {
+    lookup(outer, &index)
+}
+
+/// Makes `inner` entry `index` of an array of maps.
+pub(crate) fn set_inner_map(
+    outer: BorrowedFd<'_>,
+    index: u32,
+    inner: BorrowedFd<'_>,
+) -> io::Result<()> {
+    update(outer, &index, &raw(inner), Update::Any)
+}
+
+/// Bytes of kernel memory that a map holds, as the kernel accounts them.
+pub(crate) fn map_bytes(map: BorrowedFd<'_>) -> io::Result<u64> {
+    let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_raw_fd()))?;
+    let bytes = about.lines().find_map(|line| line.strip_prefix("memlock:"));
+    let bytes = bytes.and_then(|bytes| bytes.trim().parse().ok());
+    bytes.ok_or_else(|| io::Error::other("the kernel does not tell a map's memory"))
 }
 
 /// Instructions that the verifier walked to accept the program.

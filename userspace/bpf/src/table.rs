@@ -116,6 +116,11 @@ impl<K: Record, V: Record> Table<K, V> {
         }
     }
 
+    /// Bytes of kernel memory that the table holds.
+    pub fn bytes(&self) -> Result<u64> {
+        sys::map_bytes(self.fd.as_fd()).map_err(|error| self.error("measure", error))
+    }
+
     fn entries_by_key(&self) -> Result<Vec<(K, V)>> {
         let next = |key: Option<&K>| {
             sys::next_key(self.fd.as_fd(), key).map_err(|error| self.error("walk", error))

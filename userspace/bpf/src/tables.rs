@@ -10,6 +10,7 @@ use skep_abi::{
 };
 
 use crate::{
+    chunks,
     counters::Counters,
     error::{Error, Result},
     events::Events,
@@ -49,7 +50,7 @@ pub struct FamilyTables<F: Family> {
 /// Names of one family's tables.
 struct Names {
     services: &'static str,
-    backends: &'static str,
+    backends: chunks::Name,
     sources: &'static str,
     flows: &'static str,
     embryos: &'static str,
@@ -63,7 +64,7 @@ struct Names {
 
 const NAMES4: Names = Names {
     services: "services4",
-    backends: "backends4",
+    backends: chunks::BACKENDS4,
     sources: "sources4",
     flows: "flows4",
     embryos: "embryos4",
@@ -77,7 +78,7 @@ const NAMES4: Names = Names {
 
 const NAMES6: Names = Names {
     services: "services6",
-    backends: "backends6",
+    backends: chunks::BACKENDS6,
     sources: "sources6",
     flows: "flows6",
     embryos: "embryos6",

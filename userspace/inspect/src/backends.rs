@@ -47,7 +47,7 @@ pub(crate) fn list(tables: &Tables, names: &Resolver) -> anyhow::Result<Vec<Back
 
 fn of<F: Family>(tables: &FamilyTables<F>, names: &Resolver) -> anyhow::Result<Vec<Backend>> {
     let mut backends = Vec::new();
-    for id in 1..tables.backends.capacity() {
+    for id in 1..tables.backends.size()? {
         let backend = tables.backends.get(id)?;
         let Some(state) = state(backend.state) else { continue };
         let ip: IpAddr = F::addr_to_ip(backend.addr);

@@ -121,7 +121,7 @@ pub async fn run(command: Command, out: &mut impl Write) -> anyhow::Result<()> {
         Command::Top(query) => return top::run(&tables, query, names, out).await,
         Command::Monitor(query) => return monitor::run(&tables, query, names, out).await,
         Command::Explain(query) => explain::print(&tables, query, &names)?,
-        Command::Maps(_) => output::print(&maps::list(&tables)?, flags.output)?,
+        Command::Maps(_) => maps::print(&tables, flags.output)?,
         Command::Verify(query) => {
             let differences = verify::list(&tables, query).await?;
             if !differences.is_empty() {

@@ -57,7 +57,7 @@ pub(crate) async fn list(tables: &Tables, query: &Query) -> anyhow::Result<Vec<D
         cluster.add_host_ports(&attachments, &node);
     }
     let known = Names::read(run_dir).with_context(|| in_run_dir("names", run_dir))?;
-    let expected = verify::expected(&cluster, &node, rows::capacity(tables));
+    let expected = verify::expected(&cluster, &node, rows::capacity(tables)?);
     let found = verify::found(tables, &known.services)?;
     let differences = verify::compare(&expected, &found).into_iter();
     Ok(differences

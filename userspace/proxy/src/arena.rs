@@ -1,10 +1,14 @@
-//! Runs of slots out of one flat array: a buddy allocator.
+//! Runs of slots out of one flat array that grows: a buddy allocator.
 //!
 //! It knows numbers only. A freed run is handed out again after a grace period, because a program may
 //! for an instant still hold the entry that pointed to it; time is what the caller passes in.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
+
+use skep_abi::SLOTS_PER_CHUNK;
+
+use crate::room::Room;
 
 /// A packet is through a program in microseconds; one second is beyond any doubt.
 const GRACE: Duration = Duration::from_secs(1);
@@ -28,7 +32,7 @@ impl Run {
 /// The allocator.
 #[derive(Debug)]
 pub struct Arena {
-    capacity: u32,
+    room: Room,
     /// Free blocks by order, lowest first.
     free: Vec<BTreeSet<u32>>,
     retired: VecDeque<(Instant, Run)>,
@@ -36,22 +40,22 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// All of `capacity` slots are free.
-    pub fn new(capacity: u32) -> Self {
+    /// All slots are free.
+    pub fn new(room: Room) -> Self {
         let mut free = vec![BTreeSet::new(); 32];
         let mut base = 0;
         for order in (0..31).rev() {
             let size = 1 << order;
-            if capacity & size != 0 {
+            if room.size & size != 0 {
                 free[order as usize].insert(base);
                 base += size;
             }
         }
-        // A capacity of 2^31 or more is one block of 2^31; no array of slots is larger.
-        if capacity >> 31 != 0 {
+        // A size of 2^31 or more is one block of 2^31; no array of slots is larger.
+        if room.size >> 31 != 0 {
             free[31].insert(0);
         }
-        Self { capacity, free, retired: VecDeque::new(), used: 0 }
+        Self { room, free, retired: VecDeque::new(), used: 0 }
     }
 
     /// Slots in blocks that are handed out or wait for their grace period to end.
@@ -59,19 +63,23 @@ impl Arena {
         self.used
     }
 
-    /// Slots in all.
-    pub fn capacity(&self) -> u32 {
-        self.capacity
+    /// Slots in all: those that the array must have now, and those that it may have.
+    pub fn room(&self) -> Room {
+        self.room
     }
 
-    /// Hands out a run of `count` slots; `None` if no block is large enough, even after taking back
-    /// what was retired long enough ago.
+    /// The array may have so many slots from now on, or as many as it has already.
+    pub fn set_limit(&mut self, limit: u32) {
+        self.room.limit = limit.max(self.room.size);
+    }
+
+    /// Hands out a run of `count` slots, from a larger array if it must; `None` if no block is large
+    /// enough, even after taking back what was retired long enough ago, and the limit is reached.
     pub fn allocate(&mut self, count: u32, now: Instant) -> Option<Run> {
         let run = Run { base: 0, count };
         let order = run.order();
         self.reclaim(now);
-        let found = (order..32).find_map(|o| Some((o, *self.free[o as usize].first()?)));
-        let (mut at, base) = found?;
+        let (mut at, base) = self.find(order).or_else(|| self.grow(order))?;
         self.free[at as usize].remove(&base);
         while at > order {
             at -= 1;
@@ -79,6 +87,29 @@ impl Arena {
         }
         self.used += 1 << order;
         Some(Run { base, count })
+    }
+
+    /// The smallest free block of this order at least, and of these the first.
+    fn find(&self, order: u32) -> Option<(u32, u32)> {
+        (order..32).find_map(|o| Some((o, *self.free[o as usize].first()?)))
+    }
+
+    /// Adds chunks until there is a free block of this order, and finds it.
+    fn grow(&mut self, order: u32) -> Option<(u32, u32)> {
+        let block = 1_u32.checked_shl(order)?;
+        // At the latest the first aligned block beyond the end is free.
+        let end = self.room.size.checked_next_multiple_of(block)?.checked_add(block)?;
+        if end.next_multiple_of(SLOTS_PER_CHUNK) > self.room.limit {
+            return None;
+        }
+        loop {
+            let base = self.room.size;
+            self.room.size += SLOTS_PER_CHUNK;
+            self.insert(base, SLOTS_PER_CHUNK.trailing_zeros());
+            if let Some(found) = self.find(order) {
+                return Some(found);
+            }
+        }
     }
 
     /// Marks a run that is already in use (found in the kernel after a restart). `false`: it is not
@@ -122,8 +153,12 @@ impl Arena {
     }
 
     fn release(&mut self, run: Run) {
-        let (mut order, mut base) = (run.order(), run.base);
-        self.used -= 1 << order;
+        self.used -= 1 << run.order();
+        self.insert(run.base, run.order());
+    }
+
+    /// Makes a block free, joined with its free neighbours.
+    fn insert(&mut self, mut base: u32, mut order: u32) {
         while order < 31 && self.free[order as usize].remove(&(base ^ (1 << order))) {
             base &= !(1 << order);
             order += 1;
@@ -138,7 +173,7 @@ mod tests {
 
     #[test]
     fn runs_do_not_overlap_and_stay_inside() {
-        let mut arena = Arena::new(1000);
+        let mut arena = Arena::new(Room { size: 1000, limit: 1000 });
         let now = Instant::now();
         let mut taken = vec![false; 1000];
         let mut runs = Vec::new();
@@ -160,7 +195,7 @@ mod tests {
 
     #[test]
     fn reserved_runs_are_not_handed_out() {
-        let mut arena = Arena::new(1024);
+        let mut arena = Arena::new(Room { size: 1024, limit: 1024 });
         assert!(arena.reserve(Run { base: 256, count: 251 }));
         assert!(!arena.reserve(Run { base: 256, count: 1 }), "overlaps");
         assert!(!arena.reserve(Run { base: 3, count: 2 }), "not aligned");
@@ -168,5 +203,46 @@ mod tests {
         let now = Instant::now();
         let runs: Vec<_> = std::iter::from_fn(|| arena.allocate(256, now)).collect();
         assert_eq!(runs.iter().map(|run| run.base).collect::<Vec<_>>(), [0, 512, 768]);
+    }
+
+    #[test]
+    fn what_finds_no_room_makes_the_array_larger_up_to_its_limit() {
+        let chunk = SLOTS_PER_CHUNK;
+        let mut arena = Arena::new(Room { size: chunk, limit: 8 * chunk });
+        let now = Instant::now();
+        let small = arena.allocate(251, now).expect("room");
+        assert_eq!((small.base, arena.room().size), (0, chunk));
+        let large = arena.allocate(chunk, now).expect("a second chunk");
+        assert_eq!((large.base, arena.room().size), (chunk, 2 * chunk));
+        // Four chunks that lie aligned.
+        let huge = arena.allocate(4 * chunk - 5, now).expect("chunks enough");
+        assert_eq!((huge.base, arena.room().size), (4 * chunk, 8 * chunk));
+        assert_eq!(arena.allocate(2 * chunk, now).expect("between").base, 2 * chunk);
+        assert_eq!(arena.allocate(chunk, now), None, "the limit is reached");
+        assert_eq!(arena.room().size, 8 * chunk);
+        assert!(arena.allocate(251, now).is_some(), "the first chunk is not full");
+
+        arena.set_limit(9 * chunk);
+        let last = arena.allocate(chunk, now).expect("one more");
+        assert_eq!((last.base, arena.room().size), (8 * chunk, 9 * chunk));
+    }
+
+    #[test]
+    fn nothing_is_added_for_what_does_not_fit_anyway() {
+        let chunk = SLOTS_PER_CHUNK;
+        let mut arena = Arena::new(Room { size: chunk, limit: 3 * chunk });
+        assert_eq!(arena.allocate(4 * chunk, Instant::now()), None);
+        assert_eq!(arena.room().size, chunk);
+    }
+
+    #[test]
+    fn room_that_retired_is_used_before_the_array_grows() {
+        let chunk = SLOTS_PER_CHUNK;
+        let mut arena = Arena::new(Room { size: chunk, limit: 2 * chunk });
+        let now = Instant::now();
+        let run = arena.allocate(chunk, now).expect("room");
+        arena.retire(run, now);
+        assert_eq!(arena.allocate(chunk, now + GRACE), Some(run));
+        assert_eq!(arena.room().size, chunk);
     }
 }

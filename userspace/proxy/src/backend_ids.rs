@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use skep_abi::backend_state;
+use skep_abi::{BACKENDS_PER_CHUNK, backend_state};
 
 use crate::frontend::BackendState;
+use crate::room::Room;
 
 /// How long a gone backend's id keeps its meaning.
 const GRACE: Duration = Duration::from_secs(60);
@@ -35,6 +36,8 @@ struct Entry {
     /// What the table says.
     written: u8,
     datagrams: bool,
+    /// How often it stands in the queue of those that are gone.
+    queued: u16,
 }
 
 impl Entry {
@@ -55,22 +58,25 @@ pub struct BackendIds {
     /// Found at the start, and without a user so far.
     unsettled: Vec<SocketAddr>,
     gone: VecDeque<(Instant, SocketAddr)>,
+    /// Taken out, and not free yet.
+    leaving: usize,
     free: BTreeSet<u32>,
     next: u32,
-    capacity: u32,
+    room: Room,
 }
 
 impl BackendIds {
-    /// All ids below `capacity` but 0 are free; 0 is left out, so that a zeroed value names nobody.
-    pub fn new(capacity: u32) -> Self {
+    /// All ids but 0 are free; 0 is left out, so that a zeroed value names nobody.
+    pub fn new(room: Room) -> Self {
         Self {
             entries: BTreeMap::new(),
             touched: BTreeSet::new(),
             unsettled: Vec::new(),
             gone: VecDeque::new(),
+            leaving: 0,
             free: BTreeSet::new(),
             next: 1,
-            capacity,
+            room,
         }
     }
 
@@ -86,6 +92,7 @@ impl BackendIds {
                 terminating: 0,
                 written: row.state,
                 datagrams: row.datagrams,
+                queued: 0,
             });
             self.touched.insert(row.address);
         }
@@ -106,12 +113,17 @@ impl BackendIds {
 
     /// Ids in use, those in grace included.
     pub fn used(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.leaving
     }
 
-    /// Ids in all.
-    pub fn capacity(&self) -> u32 {
-        self.capacity
+    /// Ids in all: those that the table must have now, and those that it may have.
+    pub fn room(&self) -> Room {
+        self.room
+    }
+
+    /// The table may have so many ids from now on, or as many as it has already.
+    pub fn set_limit(&mut self, limit: u32) {
+        self.room.limit = limit.max(self.room.size);
     }
 
     /// Whether a usable backend has this address, whatever its port.
@@ -135,7 +147,7 @@ impl BackendIds {
         if !self.entries.contains_key(&address) {
             let id = self.free_id()?;
             let written = backend_state::UNUSED;
-            let entry = Entry { id, active: 0, terminating: 0, written, datagrams };
+            let entry = Entry { id, active: 0, terminating: 0, written, datagrams, queued: 0 };
             self.entries.insert(address, entry);
         }
         let entry = self.entries.get_mut(&address)?;
@@ -179,6 +191,7 @@ impl BackendIds {
             let datagrams = entry.datagrams;
             let row = BackendRow { id: entry.id, address, state, datagrams };
             if state == backend_state::GONE {
+                entry.queued = entry.queued.saturating_add(1);
                 self.gone.push_back((now, address));
             }
             match (changed, state == backend_state::GONE) {
@@ -190,8 +203,9 @@ impl BackendIds {
         (usable, gone)
     }
 
-    /// Forgets the backends whose grace period is over. The caller must remove every flow that names
-    /// one of these ids and then write the rows, before it takes the next change.
+    /// Takes out the backends whose grace period is over. The caller must remove every flow that names
+    /// one of these ids, then write the rows, and then hand them to [`BackendIds::free`]; should one of the
+    /// addresses come back meanwhile, it gets another id.
     pub fn reclaim(&mut self, now: Instant) -> Vec<BackendRow> {
         let mut rows = Vec::new();
         while let Some(&(since, address)) = self.gone.front() {
@@ -199,26 +213,37 @@ impl BackendIds {
                 break;
             }
             self.gone.pop_front();
+            let Some(entry) = self.entries.get_mut(&address) else { continue };
+            entry.queued = entry.queued.saturating_sub(1);
             // It may have come back, and even have gone again, since it was queued.
-            let queued_again = self.gone.iter().any(|(_, later)| *later == address);
-            let unused = |entry: &Entry| entry.written == backend_state::GONE && !queued_again;
-            if self.entries.get(&address).is_some_and(unused)
-                && let Some(entry) = self.entries.remove(&address)
-            {
-                self.free.insert(entry.id);
-                let (state, datagrams) = (backend_state::UNUSED, entry.datagrams);
-                rows.push(BackendRow { id: entry.id, address, state, datagrams });
+            if entry.written == backend_state::GONE && entry.queued == 0 {
+                let (id, datagrams) = (entry.id, entry.datagrams);
+                self.entries.remove(&address);
+                self.leaving += 1;
+                rows.push(BackendRow { id, address, state: backend_state::UNUSED, datagrams });
             }
         }
         rows
+    }
+
+    /// Nothing names these ids any more: they may be given to others.
+    pub fn free(&mut self, ids: impl Iterator<Item = u32>) {
+        for id in ids {
+            self.leaving -= 1;
+            self.free.insert(id);
+        }
     }
 
     fn free_id(&mut self) -> Option<u32> {
         if let Some(id) = self.free.pop_first() {
             return Some(id);
         }
-        if self.next >= self.capacity {
-            return None;
+        if self.next >= self.room.size {
+            let size = self.next.checked_add(1)?.next_multiple_of(BACKENDS_PER_CHUNK);
+            if size > self.room.limit {
+                return None;
+            }
+            self.room.size = size;
         }
         self.next += 1;
         Some(self.next - 1)
@@ -242,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_gone_backend_keeps_its_id_until_grace_is_over() {
-        let mut ids = BackendIds::new(8);
+        let mut ids = BackendIds::new(Room { size: 8, limit: 8 });
         let start = Instant::now();
         let id = ids.acquire(address(1), BackendState::Active, false).expect("room");
         let row =
@@ -256,12 +281,17 @@ mod tests {
         assert_eq!(ids.reclaim(start), []);
         let unused = BackendRow { state: backend_state::UNUSED, ..row };
         assert_eq!(ids.reclaim(start + GRACE), [unused]);
+        let back = ids.acquire(address(1), BackendState::Active, false);
+        assert_ne!(back, Some(id), "flows that name the old id are not removed yet");
+        assert_eq!(ids.used(), 3);
+        ids.free([id].into_iter());
+        assert_eq!(ids.used(), 2);
         assert_eq!(ids.acquire(address(3), BackendState::Active, false), Some(id));
     }
 
     #[test]
     fn a_backend_that_comes_back_in_time_is_the_same() {
-        let mut ids = BackendIds::new(8);
+        let mut ids = BackendIds::new(Room { size: 8, limit: 8 });
         let start = Instant::now();
         let id = ids.acquire(address(1), BackendState::Active, false);
         ids.take_changed(start, true);
@@ -274,16 +304,44 @@ mod tests {
     }
 
     #[test]
+    fn grace_begins_anew_each_time_that_a_backend_goes() {
+        let mut ids = BackendIds::new(Room { size: 8, limit: 8 });
+        let start = Instant::now();
+        let later = start + GRACE / 2;
+        for now in [start, later] {
+            ids.acquire(address(1), BackendState::Active, false).expect("room");
+            ids.take_changed(now, true);
+            ids.release(address(1), BackendState::Active);
+            ids.take_changed(now, true);
+        }
+        assert_eq!(ids.reclaim(start + GRACE), []);
+        assert_eq!(ids.reclaim(later + GRACE).len(), 1);
+    }
+
+    #[test]
     fn a_full_table_says_so() {
-        let mut ids = BackendIds::new(3);
+        let mut ids = BackendIds::new(Room { size: 3, limit: 3 });
         assert_eq!(ids.acquire(address(1), BackendState::Active, false), Some(1));
         assert_eq!(ids.acquire(address(2), BackendState::Active, false), Some(2));
         assert_eq!(ids.acquire(address(3), BackendState::Active, false), None);
     }
 
     #[test]
+    fn ids_beyond_the_table_make_it_larger_up_to_its_limit() {
+        let mut ids = BackendIds::new(Room { size: 3, limit: BACKENDS_PER_CHUNK });
+        for last in 1..=2 {
+            ids.acquire(address(last), BackendState::Active, false).expect("room");
+        }
+        assert_eq!(ids.room().size, 3);
+        assert_eq!(ids.acquire(address(3), BackendState::Active, false), Some(3));
+        assert_eq!(ids.room().size, BACKENDS_PER_CHUNK);
+        ids.set_limit(0);
+        assert_eq!(ids.acquire(address(4), BackendState::Active, false), Some(4), "it is there");
+    }
+
+    #[test]
     fn adopted_rows_keep_their_ids_and_unclaimed_ones_go() {
-        let mut ids = BackendIds::new(8);
+        let mut ids = BackendIds::new(Room { size: 8, limit: 8 });
         let row = |id| BackendRow {
             id,
             address: address(id as u8),

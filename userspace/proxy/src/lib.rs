@@ -24,6 +24,7 @@ pub mod names;
 pub mod notices;
 pub mod objects;
 pub mod plan;
+pub mod room;
 pub mod rows;
 mod run;
 pub mod selection;

@@ -20,6 +20,7 @@ use crate::frontend::{
     WhenEmpty,
 };
 use crate::maglev;
+use crate::room::{Capacity, Extent, Occupancy};
 use crate::service::ServiceName;
 
 /// A key of the `services` table; protocol 0 with port 0 stands for "whatever has no row of its own".
@@ -45,6 +46,8 @@ impl From<FrontendKey> for RowKey {
 /// What to write, in the order of the fields.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
+    /// How large tables must be made first.
+    pub extent: Option<Extent>,
     /// Rows of `backends` that are new or usable in another way.
     pub backends: Vec<BackendRow>,
     /// Runs of `slots`.
@@ -88,15 +91,6 @@ pub struct Snapshot {
     pub ranges: BTreeSet<(u32, IpNet)>,
 }
 
-/// How much the tables can hold.
-#[derive(Debug, Clone, Copy)]
-pub struct Capacity {
-    /// Of `slots`.
-    pub slots: u32,
-    /// Of `backends`, per family.
-    pub backends: u32,
-}
-
 /// A port of a Service in one family: what gets a service id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortKey {
@@ -130,6 +124,12 @@ struct PortState {
 pub struct Planner {
     arena: Arena,
     backends: [BackendIds; 2],
+    /// As the tables are.
+    extent: Extent,
+    /// Of `services`.
+    room: Occupancy,
+    /// Of `ranges`.
+    range_room: Occupancy,
     ports: BTreeMap<ServiceName, Vec<(PortKey, PortState)>>,
     /// Every row as written, with the id of the port that owns it (0: the rest of an address).
     rows: HashMap<RowKey, Service>,
@@ -157,19 +157,30 @@ impl Planner {
     /// Takes over what the tables hold. Rows that no Service claims until [`Planner::settle`] go.
     pub fn new(capacity: Capacity, snapshot: Snapshot) -> Self {
         let mut arena = Arena::new(capacity.slots);
+        let extent = Extent {
+            slots: capacity.slots.size,
+            backends: capacity.backends.map(|room| room.size),
+        };
         let mut unclaimed_runs = snapshot.slots;
         unclaimed_runs.retain(|&run, _| arena.reserve(run));
         let backends = [Family::V4, Family::V6].map(|family| {
-            let mut ids = BackendIds::new(capacity.backends);
+            let mut ids = BackendIds::new(capacity.backends[family as usize]);
             let rows = snapshot.backends.iter().copied();
             ids.adopt(rows.filter(|row| Family::of(row.address.ip()) == family));
             ids
         });
         let rows: HashMap<_, _> = snapshot.services.into_iter().collect();
+        let families = rows.keys().map(|key: &RowKey| Family::of(key.address));
+        let room = Occupancy::new(capacity.services, families);
+        let families = snapshot.ranges.iter().map(|(_, range)| Family::of(range.addr()));
+        let range_room = Occupancy::new(capacity.ranges, families);
         let next_id = rows.values().map(|row| row.id).max().unwrap_or(0) + 1;
         Self {
             arena,
             backends,
+            extent,
+            room,
+            range_room,
             ports: BTreeMap::new(),
             unclaimed_rows: rows.clone(),
             rows,
@@ -222,37 +233,79 @@ impl Planner {
     }
 
     fn set_range(&mut self, range: (u32, IpNet), wanted: bool) {
-        let changed = if wanted { self.ranges.insert(range) } else { self.ranges.remove(&range) };
-        if changed {
-            self.pending_ranges.insert(range, wanted);
+        if !wanted {
+            if self.ranges.remove(&range) {
+                self.pending_ranges.insert(range, false);
+            }
+        } else if !self.ranges.contains(&range) {
+            // What is still to be removed has its place.
+            let is_there = self.pending_ranges.get(&range) == Some(&false);
+            if is_there || self.range_room.take(Family::of(range.1.addr())) {
+                self.ranges.insert(range);
+                self.pending_ranges.insert(range, true);
+            } else {
+                self.starved += 1;
+            }
         }
     }
 
     /// What to write since the last call. Before [`Planner::settle`] nothing that was found at the start
     /// is taken for gone: its Service may not have been seen yet.
     pub fn take_plan(&mut self, now: Instant) -> Plan {
-        let mut plan = Plan { slots: std::mem::take(&mut self.slots), ..Plan::default() };
+        let slots = std::mem::take(&mut self.slots);
+        let mut plan = Plan { extent: self.take_extent(), slots, ..Plan::default() };
         for ids in &mut self.backends {
             let (usable, gone) = ids.take_changed(now, self.settled);
             plan.backends.extend(usable);
             plan.gone.extend(gone);
         }
         for (range, wanted) in std::mem::take(&mut self.pending_ranges) {
-            let rows = if wanted { &mut plan.ranges } else { &mut plan.ranges_removed };
-            rows.push(range);
+            if wanted {
+                plan.ranges.push(range);
+            } else {
+                self.range_room.give_back(Family::of(range.1.addr()));
+                plan.ranges_removed.push(range);
+            }
         }
         for (key, row) in self.pending.drain() {
             match row {
                 Some(row) => plan.services.push((key, row)),
-                None => plan.removed.push(key),
+                None => {
+                    self.room.give_back(Family::of(key.address));
+                    plan.removed.push(key);
+                }
             }
         }
         plan
     }
 
-    /// Ids whose grace period is over: flows that name them must go, then the rows be written.
+    /// How large the tables must be, if that is more than before.
+    fn take_extent(&mut self) -> Option<Extent> {
+        let backends = [0, 1].map(|family: usize| self.backends[family].room().size);
+        let extent = Extent { slots: self.arena.room().size, backends };
+        (std::mem::replace(&mut self.extent, extent) != extent).then_some(extent)
+    }
+
+    /// From now on tables may grow so far.
+    pub fn set_limits(&mut self, capacity: &Capacity) {
+        self.arena.set_limit(capacity.slots.limit);
+        for (ids, room) in self.backends.iter_mut().zip(&capacity.backends) {
+            ids.set_limit(room.limit);
+        }
+    }
+
+    /// Ids whose grace period is over: flows that name them must go, then the rows be written, and then
+    /// [`Planner::free`] be told.
     pub fn reclaim(&mut self, now: Instant) -> Vec<BackendRow> {
         self.backends.iter_mut().flat_map(|ids| ids.reclaim(now)).collect()
+    }
+
+    /// Nothing names these backends any more.
+    pub fn free(&mut self, rows: &[BackendRow]) {
+        for family in [Family::V4, Family::V6] {
+            let of_family = rows.iter().filter(|row| Family::of(row.address.ip()) == family);
+            self.backends[family as usize].free(of_family.map(|row| row.id));
+        }
     }
 
     /// The number of every known port, for people who read the tables.
@@ -269,22 +322,36 @@ impl Planner {
     /// What a Service asked for and did not get: the reason in a word, and a sentence.
     pub fn refusals(&self, name: &ServiceName) -> Vec<(&'static str, String)> {
         let mut refusals = Vec::new();
+        let mut full = |what: &str| {
+            let refusal = ("TablesFull", format!("the node's tables have no room for {what}"));
+            if !refusals.contains(&refusal) {
+                refusals.push(refusal);
+            }
+        };
+        let mut taken = Vec::new();
         for (_, state) in self.ports.get(name).into_iter().flatten() {
             for (key, _) in &state.tables.frontends {
-                // One sentence per address, whoever sees it.
-                let row = self.rows.get(&RowKey::from(*key)).map(|row| row.id);
-                if key.scope == Scope::Outside && row.is_some_and(|id| id != state.id) {
-                    let owner = self.owner(row.unwrap_or_default());
-                    refusals.push(("AddressTaken", format!("{key} is served for {owner} already")));
+                match self.rows.get(&RowKey::from(*key)) {
+                    None => full("all of its addresses"),
+                    // One sentence per address, whoever sees it.
+                    Some(row) if row.id != state.id && key.scope == Scope::Outside => {
+                        let owner = self.owner(row.id);
+                        taken
+                            .push(("AddressTaken", format!("{key} is served for {owner} already")));
+                    }
+                    Some(_) => {}
                 }
             }
-            let starved = state.runs.iter().zip(&state.tables.sets);
-            if starved.into_iter().any(|(run, set)| run.is_none() && !set.is_empty()) {
-                let note = "the node's tables have no room for its endpoints".to_owned();
-                refusals.push(("TablesFull", note));
+            let mut runs = state.runs.iter().zip(&state.tables.sets);
+            if runs.any(|(run, set)| run.is_none() && !set.is_empty()) {
+                full("its endpoints");
+            }
+            if state.ranges().any(|range| !self.ranges.contains(&range)) {
+                full("all of its source ranges");
             }
         }
-        refusals
+        taken.extend(refusals);
+        taken
     }
 
     fn owner(&self, id: u32) -> String {
@@ -297,22 +364,26 @@ impl Planner {
         self.backends.iter().flat_map(BackendIds::rows)
     }
 
-    /// Slots in use and slots in all.
+    /// Slots in use, and slots that there may be.
     pub fn slots(&self) -> (u32, u32) {
-        (self.arena.used(), self.arena.capacity())
+        (self.arena.used(), self.arena.room().limit)
     }
 
-    /// Backend ids in use, those in grace included, and ids in all.
+    /// Backend ids in use, those in grace included, and ids that there may be.
     pub fn backend_ids(&self, family: Family) -> (u32, u32) {
         let ids = &self.backends[family as usize];
-        // No more are handed out than the capacity, which is a u32.
-        (ids.used() as u32, ids.capacity())
+        // No more are handed out than the limit, which is a u32.
+        (ids.used() as u32, ids.room().limit)
     }
 
-    /// Rows of `services4` and of `services6`.
-    pub fn row_counts(&self) -> (u64, u64) {
-        let v4 = self.rows.keys().filter(|key| key.address.is_ipv4()).count() as u64;
-        (v4, self.rows.len() as u64 - v4)
+    /// Rows of `services`, and room in all.
+    pub fn service_rows(&self, family: Family) -> (u32, u32) {
+        self.room.of(family)
+    }
+
+    /// Rows of `ranges`, and room in all.
+    pub fn range_rows(&self, family: Family) -> (u32, u32) {
+        self.range_room.of(family)
     }
 
     /// Whether a backend listens on one of these addresses (the node's own).
@@ -439,6 +510,12 @@ impl Planner {
             return;
         }
         self.unclaimed_rows.remove(&key);
+        // What is still to be removed has its place.
+        let is_there = self.rows.contains_key(&key) || self.pending.get(&key) == Some(&None);
+        if !is_there && !self.room.take(Family::of(key.address)) {
+            self.starved += 1;
+            return;
+        }
         if self.rows.insert(key, row) != Some(row) {
             self.pending.insert(key, Some(row));
         }

@@ -14,12 +14,22 @@ use skep_bpf::{FamilyTables, Result, Table, Tables};
 use crate::arena::Run;
 use crate::backend_ids::BackendRow;
 use crate::frontend::Scope;
-use crate::plan::{Capacity, Plan, RowKey, Snapshot, fingerprint};
+use crate::plan::{Plan, RowKey, Snapshot, fingerprint};
+use crate::room::{Capacity, Room};
 use crate::ways::{Way, Ways};
 
 /// What the tables can hold.
-pub fn capacity(tables: &Tables) -> Capacity {
-    Capacity { slots: tables.slots.capacity(), backends: tables.v4.backends.capacity() }
+pub fn capacity(tables: &Tables) -> Result<Capacity> {
+    let Tables { v4, v6, slots, .. } = tables;
+    Ok(Capacity {
+        slots: Room { size: slots.size()?, limit: slots.limit() },
+        backends: [
+            Room { size: v4.backends.size()?, limit: v4.backends.limit() },
+            Room { size: v6.backends.size()?, limit: v6.backends.limit() },
+        ],
+        services: [v4.services.capacity(), v6.services.capacity()],
+        ranges: [v4.ranges.capacity(), v6.ranges.capacity()],
+    })
 }
 
 /// What the tables hold.
@@ -55,6 +65,12 @@ pub fn all_ranges(tables: &Tables) -> Result<Vec<(u32, IpNet)>> {
 
 /// Writes a plan, in its order.
 pub fn apply(tables: &Tables, plan: &Plan, ways: &Ways) -> Result<()> {
+    if let Some(extent) = plan.extent {
+        let [v4, v6] = extent.backends;
+        tables.slots.grow(extent.slots)?;
+        tables.v4.backends.grow(v4)?;
+        tables.v6.backends.grow(v6)?;
+    }
     for row in &plan.backends {
         write_backend(tables, row, ways)?;
     }
@@ -81,13 +97,15 @@ pub fn apply(tables: &Tables, plan: &Plan, ways: &Ways) -> Result<()> {
     plan.gone.iter().try_for_each(|row| write_backend(tables, row, ways))
 }
 
-/// Removes every flow that names one of these backends, then the backends: their ids are free again.
+/// Removes every flow that names one of these backends, then the backends: their ids are free again. Walks
+/// whole tables: not to be waited for.
 pub fn forget(tables: &Tables, rows: &[BackendRow]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    remove_flows(&tables.v4, |_, flow| names(flow.backend, rows, true))?;
-    remove_flows(&tables.v6, |_, flow| names(flow.backend, rows, false))?;
+    let ids = Ids::of(rows);
+    remove_flows(&tables.v4, |_, flow| ids.v4.contains(&flow.backend))?;
+    remove_flows(&tables.v6, |_, flow| ids.v6.contains(&flow.backend))?;
     rows.iter().try_for_each(|row| write_backend(tables, row, &Ways::default()))
 }
 
@@ -97,15 +115,22 @@ pub fn cut_datagrams(tables: &Tables, gone: &[BackendRow]) -> Result<()> {
     if gone.is_empty() {
         return Ok(());
     }
-    let datagram = |key: u8| key == proto::UDP;
-    remove_flows(&tables.v4, |key, flow| datagram(key.proto) && names(flow.backend, gone, true))?;
-    remove_flows(&tables.v6, |key, flow| datagram(key.proto) && names(flow.backend, gone, false))
+    let (ids, udp) = (Ids::of(gone), proto::UDP);
+    remove_flows(&tables.v4, |key, flow| key.proto == udp && ids.v4.contains(&flow.backend))?;
+    remove_flows(&tables.v6, |key, flow| key.proto == udp && ids.v6.contains(&flow.backend))
 }
 
-/// Whether a flow of one family names one of these backends.
-fn names(backend: u32, rows: &[BackendRow], v4: bool) -> bool {
-    backend != skep_abi::NO_BACKEND
-        && rows.iter().any(|row| row.id == backend && row.address.is_ipv4() == v4)
+/// Ids of backends, by family; [`skep_abi::NO_BACKEND`] is none of them.
+struct Ids {
+    v4: HashSet<u32>,
+    v6: HashSet<u32>,
+}
+
+impl Ids {
+    fn of(rows: &[BackendRow]) -> Self {
+        let of = |v4: bool| rows.iter().filter(move |row| row.address.is_ipv4() == v4);
+        Self { v4: of(true).map(|row| row.id).collect(), v6: of(false).map(|row| row.id).collect() }
+    }
 }
 
 /// Removes flows that match, and the entry of the other direction with each.
@@ -114,13 +139,15 @@ fn remove_flows<F: Family>(
     matches: impl Fn(&FlowKey<F>, &Flow<F>) -> bool,
 ) -> Result<()> {
     for table in [&tables.flows, &tables.embryos] {
-        for (key, flow) in table.entries()? {
-            if matches(&key, &flow) {
-                table.remove(&key)?;
-                let other = other_direction(&key, &flow);
-                for partners in [&tables.flows, &tables.embryos, &tables.snat] {
-                    partners.remove(&other)?;
-                }
+        let mut matching = Vec::new();
+        table.visit(|batch| {
+            matching.extend(batch.iter().filter(|(key, flow)| matches(key, flow)).copied());
+        })?;
+        for (key, flow) in matching {
+            table.remove(&key)?;
+            let other = other_direction(&key, &flow);
+            for partners in [&tables.flows, &tables.embryos, &tables.snat] {
+                partners.remove(&other)?;
             }
         }
     }
@@ -143,21 +170,25 @@ fn other_direction<F: Family>(key: &FlowKey<F>, flow: &Flow<F>) -> FlowKey<F> {
 pub fn take_sockets(tables: &Tables, gone: &[BackendRow]) -> Result<HashSet<u64>> {
     fn of<F: Family>(
         tables: &FamilyTables<F>,
-        gone: &[BackendRow],
+        gone: &HashSet<u32>,
         cookies: &mut HashSet<u64>,
     ) -> Result<()> {
-        for (key, peer) in tables.sockets.entries()? {
-            if names(peer.backend, gone, F::VERSION == 4) {
-                cookies.insert(key.cookie);
-                tables.sockets.remove(&key)?;
-            }
+        let mut matching = Vec::new();
+        tables.sockets.visit(|batch| {
+            let of_gone = batch.iter().filter(|(_, peer)| gone.contains(&peer.backend));
+            matching.extend(of_gone.map(|(key, _)| *key));
+        })?;
+        for key in matching {
+            cookies.insert(key.cookie);
+            tables.sockets.remove(&key)?;
         }
         Ok(())
     }
     let mut cookies = HashSet::new();
     if !gone.is_empty() {
-        of(&tables.v4, gone, &mut cookies)?;
-        of(&tables.v6, gone, &mut cookies)?;
+        let ids = Ids::of(gone);
+        of(&tables.v4, &ids.v4, &mut cookies)?;
+        of(&tables.v6, &ids.v6, &mut cookies)?;
     }
     Ok(cookies)
 }
@@ -284,7 +315,7 @@ fn remove_service(tables: &Tables, key: &RowKey) -> Result<()> {
 /// The rows of `backends` that are in use.
 pub fn backends<F: Family>(tables: &FamilyTables<F>) -> Result<Vec<BackendRow>> {
     let mut rows = Vec::new();
-    for id in 1..tables.backends.capacity() {
+    for id in 1..tables.backends.size()? {
         let backend = tables.backends.get(id)?;
         if backend.state != backend_state::UNUSED {
             let address =
@@ -310,6 +341,9 @@ pub fn update_ways(
             _ => Ok(()),
         }
     }
+    // In the order of the table, a chunk of which is mapped at a time.
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_unstable_by_key(|row| row.id);
     for row in rows {
         update(&tables.v4, &row, ways)?;
         update(&tables.v6, &row, ways)?;

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use futures::FutureExt;
 use ipnet::IpNet;
 use skep_bpf::Datapath;
 use skep_network::attachments::{Attachment, Attachments};
 use skep_network::sockets;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::backend_ids::BackendRow;
 use crate::config::Config;
@@ -38,6 +40,14 @@ const CHUNK: usize = 64;
 const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 /// How many of these are remembered until the tables are written.
 const MAX_TRIGGERS: usize = 1024;
+
+/// How long the kernel is not asked again for memory for tables that it had none for.
+const NO_MEMORY: Duration = Duration::from_secs(60);
+/// How often flows to backends that are long gone are looked for. That walks whole tables, and ids are not
+/// that scarce.
+const FORGET: Duration = Duration::from_secs(60);
+/// But so many gone backends are reason enough.
+const FORGET_AT: usize = skep_abi::BACKENDS_PER_CHUNK as usize;
 
 /// The node as somebody else's network has it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -84,6 +94,13 @@ pub(crate) struct State {
     changed_host_ports: BTreeSet<ServiceName>,
     /// Backends that went since their connections were last looked for.
     to_cut: Vec<BackendRow>,
+    /// Backends whose grace is over, and when their like were last looked for.
+    to_forget: Vec<BackendRow>,
+    forgot: Instant,
+    /// The look for flows that name them, and whether all were removed.
+    forgetting: Option<JoinHandle<(Vec<BackendRow>, skep_bpf::Result<()>)>>,
+    /// When the kernel had no memory for a table to grow.
+    no_memory: Option<Instant>,
 }
 
 impl State {
@@ -97,7 +114,8 @@ impl State {
     ) -> anyhow::Result<Self> {
         let tables = datapath.tables();
         let snapshot = rows::snapshot(tables).context("cannot read the tables")?;
-        let planner = Planner::new(rows::capacity(tables), snapshot);
+        let capacity = rows::capacity(tables).context("cannot read the tables")?;
+        let planner = Planner::new(capacity, snapshot);
         let node = LocalNode {
             name: config.node_name.as_str().into(),
             sources: config.sources,
@@ -132,6 +150,10 @@ impl State {
             host_ports: BTreeMap::new(),
             changed_host_ports: BTreeSet::new(),
             to_cut: Vec::new(),
+            to_forget: Vec::new(),
+            forgot: Instant::now(),
+            forgetting: None,
+            no_memory: None,
         };
         state.read_peers();
         state.read_addresses();
@@ -298,6 +320,9 @@ impl State {
             if let Err(error) = written {
                 tracing::error!(%error, "cannot write the tables");
                 self.must_reread = true;
+                if matches!(error, skep_bpf::Error::NoMemory { .. }) {
+                    self.no_memory = Some(now);
+                }
             }
             plan
         };
@@ -375,19 +400,65 @@ impl State {
     }
 
     pub(crate) fn keep_house(&mut self) {
+        let now = Instant::now();
         self.read_peers();
         self.read_addresses();
-        if self.must_reread {
-            self.reread();
+        self.free_forgotten();
+        // Rows that are being forgotten are nobody's to read.
+        if self.must_reread && self.forgetting.is_none() {
+            self.reread(now);
         }
+        self.ask_for_memory(now);
+        // What found no room may find some now.
+        self.refused.keys().for_each(|name| self.desired.touch(name));
         self.cut_connections();
         self.measure();
-        let forgotten = self.planner.reclaim(Instant::now());
-        if let Err(error) = rows::forget(self.datapath.tables(), &forgotten) {
-            tracing::error!(%error, "cannot remove flows of gone backends");
-        }
+        self.forget_backends(now);
         if self.settled && self.names.is_due() {
             self.write_names();
+        }
+    }
+
+    /// Removes the flows that name backends whose grace is over, and then these. Aside, since it walks whole
+    /// tables.
+    fn forget_backends(&mut self, now: Instant) {
+        self.to_forget.extend(self.planner.reclaim(now));
+        let count = self.to_forget.len();
+        let is_due = count >= FORGET_AT || (count > 0 && now - self.forgot >= FORGET);
+        if self.forgetting.is_some() || self.must_reread || !is_due {
+            return;
+        }
+        let (datapath, rows) = (self.datapath.clone(), std::mem::take(&mut self.to_forget));
+        self.forgot = now;
+        self.forgetting = Some(tokio::task::spawn_blocking(move || {
+            let outcome = rows::forget(datapath.tables(), &rows);
+            (rows, outcome)
+        }));
+    }
+
+    /// Frees the ids of backends that are forgotten by now.
+    fn free_forgotten(&mut self) {
+        let Some(task) = self.forgetting.take_if(|task| task.is_finished()) else { return };
+        match task.now_or_never() {
+            Some(Ok((rows, Ok(())))) => self.planner.free(&rows),
+            Some(Ok((rows, Err(error)))) => {
+                tracing::error!(%error, "cannot remove flows of gone backends");
+                self.to_forget.extend(rows);
+            }
+            _ => {
+                tracing::error!("the look for flows of gone backends has died");
+                self.must_reread = true;
+            }
+        }
+    }
+
+    /// Lets tables grow again that had no memory for it some time ago.
+    fn ask_for_memory(&mut self, now: Instant) {
+        if self.no_memory.take_if(|since| now - *since >= NO_MEMORY).is_some() {
+            match rows::capacity(self.datapath.tables()) {
+                Ok(capacity) => self.planner.set_limits(&capacity),
+                Err(error) => tracing::error!(%error, "cannot read the tables"),
+            }
         }
     }
 
@@ -395,14 +466,18 @@ impl State {
     fn measure(&self) {
         let (used, capacity) = self.planner.slots();
         self.metrics.set_table("slots", used.into(), capacity.into());
-        for (table, family) in [("backends4", Family::V4), ("backends6", Family::V6)] {
-            let (used, capacity) = self.planner.backend_ids(family);
-            self.metrics.set_table(table, used.into(), capacity.into());
+        for (family, backends, services, ranges) in [
+            (Family::V4, "backends4", "services4", "ranges4"),
+            (Family::V6, "backends6", "services6", "ranges6"),
+        ] {
+            for (table, (used, capacity)) in [
+                (backends, self.planner.backend_ids(family)),
+                (services, self.planner.service_rows(family)),
+                (ranges, self.planner.range_rows(family)),
+            ] {
+                self.metrics.set_table(table, used.into(), capacity.into());
+            }
         }
-        let (rows4, rows6) = self.planner.row_counts();
-        let tables = self.datapath.tables();
-        self.metrics.set_table("services4", rows4, tables.v4.services.capacity().into());
-        self.metrics.set_table("services6", rows6, tables.v6.services.capacity().into());
     }
 
     /// Reads the plugin's file if it was changed; whether any host port was.
@@ -429,11 +504,17 @@ impl State {
     }
 
     /// After a failed write nobody knows what the tables hold: starts from what they say.
-    fn reread(&mut self) {
+    fn reread(&mut self, now: Instant) {
         let tables = self.datapath.tables();
-        match rows::snapshot(tables) {
-            Ok(snapshot) => {
-                self.planner = Planner::new(rows::capacity(tables), snapshot);
+        let read = rows::snapshot(tables).and_then(|held| Ok((held, rows::capacity(tables)?)));
+        match read {
+            Ok((snapshot, mut capacity)) => {
+                if self.no_memory.is_some_and(|since| now - since < NO_MEMORY) {
+                    capacity = capacity.without_growth();
+                }
+                self.planner = Planner::new(capacity, snapshot);
+                // They are in the snapshot again.
+                self.to_forget.clear();
                 self.desired.touch_all();
                 self.changed_host_ports.extend(self.host_ports.keys().cloned());
                 (self.settled, self.must_reread) = (false, false);

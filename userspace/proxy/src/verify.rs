@@ -19,7 +19,8 @@ use crate::frontend::{Family, PortTables};
 use crate::host_ports;
 use crate::local_node::LocalNode;
 use crate::objects;
-use crate::plan::{Capacity, Planner, RowKey, Snapshot, fingerprint};
+use crate::plan::{Planner, RowKey, Snapshot, fingerprint};
+use crate::room::Capacity;
 use crate::rows;
 use crate::service::ServiceName;
 use crate::watch::{self, Selection, WatchError};
@@ -248,8 +249,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::room::Room;
 
-    const CAPACITY: Capacity = Capacity { slots: 1 << 16, backends: 1 << 10 };
+    const CAPACITY: Capacity = Capacity {
+        slots: Room { size: 1 << 16, limit: 1 << 16 },
+        backends: [Room { size: 1 << 10, limit: 1 << 10 }; 2],
+        services: [1 << 10; 2],
+        ranges: [1 << 10; 2],
+    };
 
     fn node() -> LocalNode {
         let addresses = vec!["192.0.2.10".parse().expect("address")];

@@ -7,8 +7,19 @@ use skep_abi::backend_state;
 
 use super::*;
 use crate::frontend::{BackendState, Protocol};
+use crate::room::Room;
 
-const CAPACITY: Capacity = Capacity { slots: 4096, backends: 64 };
+const CAPACITY: Capacity = capacity(4096, 64, 1 << 10);
+
+/// Tables of a size that does not change.
+const fn capacity(slots: u32, backends: u32, services: u32) -> Capacity {
+    Capacity {
+        slots: Room { size: slots, limit: slots },
+        backends: [Room { size: backends, limit: backends }; 2],
+        services: [services; 2],
+        ranges: [64; 2],
+    }
+}
 
 /// The kernel's tables.
 #[derive(Default)]
@@ -21,7 +32,8 @@ struct Tables {
 
 impl Tables {
     fn apply(&mut self, plan: Plan) {
-        self.slots.resize(CAPACITY.slots as usize, 0);
+        let size = plan.extent.map_or(CAPACITY.slots.size, |extent| extent.slots);
+        self.slots.resize(self.slots.len().max(size as usize), 0);
         for row in plan.backends.into_iter().chain(plan.gone) {
             self.backends.insert(row.id, row);
         }
@@ -213,8 +225,7 @@ fn a_restart_that_finds_everything_as_it_should_be_writes_nothing() {
 
 #[test]
 fn without_room_for_a_large_table_a_small_one_does() {
-    let small = Capacity { slots: 256, backends: 64 };
-    let mut planner = Planner::new(small, Snapshot::default());
+    let mut planner = Planner::new(capacity(256, 64, 1 << 10), Snapshot::default());
     let now = Instant::now();
     planner.set_service(&web(), tables("10.96.0.7", &[1, 2, 3]), now);
     let plan = planner.take_plan(now);
@@ -286,4 +297,130 @@ fn ranges_follow_their_service_and_survive_a_restart() {
     planner.set_service(&web(), Vec::new(), now);
     kernel.apply(planner.take_plan(now));
     assert_eq!(held(&kernel), [] as [&str; 0]);
+}
+
+/// The names of so many Services and their addresses.
+fn names(count: u8) -> impl Iterator<Item = (ServiceName, String)> {
+    (0..count).map(|n| (ServiceName::new("shop", &n.to_string()), format!("10.96.1.{n}")))
+}
+
+#[test]
+fn tables_grow_with_what_is_asked_for() {
+    let chunk = skep_abi::SLOTS_PER_CHUNK;
+    let grows = Capacity {
+        slots: Room { size: chunk, limit: 4 * chunk },
+        backends: [Room { size: 4, limit: skep_abi::BACKENDS_PER_CHUNK }; 2],
+        ..CAPACITY
+    };
+    let mut planner = Planner::new(grows, Snapshot::default());
+    let mut kernel = Tables { slots: vec![0; chunk as usize], ..Tables::default() };
+    let now = Instant::now();
+    planner.settle(now);
+    // 512 slots each, so that 128 fill a chunk; all on three backends.
+    for (number, (name, address)) in names(200).enumerate() {
+        planner.set_service(&name, tables(&address, &[1, 2, 3]), now);
+        let plan = planner.take_plan(now);
+        let wanted = Extent { slots: 2 * chunk, backends: [4, 4] };
+        assert_eq!(plan.extent, (number == 128).then_some(wanted), "Service {number}");
+        kernel.apply(plan);
+        assert_eq!(kernel.reach(&address, 80), [1, 2, 3]);
+    }
+    planner.set_service(&web(), tables("10.96.0.7", &[4, 5]), now);
+    let plan = planner.take_plan(now);
+    let wanted = Extent { slots: 2 * chunk, backends: [skep_abi::BACKENDS_PER_CHUNK, 4] };
+    assert_eq!(plan.extent, Some(wanted));
+    kernel.apply(plan);
+
+    let slots = Room { size: 2 * chunk, limit: 4 * chunk };
+    let mut planner = Planner::new(Capacity { slots, ..CAPACITY }, kernel.snapshot());
+    names(200).for_each(|(n, at)| planner.set_service(&n, tables(&at, &[1, 2, 3]), now));
+    planner.set_service(&web(), tables("10.96.0.7", &[4, 5]), now);
+    planner.settle(now);
+    assert_eq!(planner.take_plan(now), Plan::default(), "a restart finds what has grown");
+}
+
+#[test]
+fn without_memory_to_grow_others_are_served_until_there_is_some() {
+    let chunk = skep_abi::SLOTS_PER_CHUNK;
+    let grows = Capacity { slots: Room { size: 512, limit: chunk }, ..CAPACITY };
+    let mut planner = Planner::new(grows.without_growth(), Snapshot::default());
+    let mut kernel = Tables::default();
+    let (now, late) = (Instant::now(), ServiceName::new("shop", "late"));
+    planner.set_service(&web(), tables("10.96.0.7", &[1, 2, 3]), now);
+    planner.set_service(&late, tables("10.96.0.8", &[4, 5, 6]), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(kernel.reach("10.96.0.7", 80), [1, 2, 3]);
+    let note = "the node's tables have no room for its endpoints".to_owned();
+    assert_eq!(planner.refusals(&late), [("TablesFull", note)]);
+
+    planner.set_limits(&Capacity { slots: Room { size: 512, limit: 2 * chunk }, ..CAPACITY });
+    planner.set_service(&late, tables("10.96.0.8", &[4, 5, 6]), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(planner.refusals(&late), []);
+    assert_eq!(kernel.reach("10.96.0.8", 80), [4, 5, 6]);
+}
+
+#[test]
+fn who_finds_no_room_for_its_addresses_is_told_and_others_are_unharmed() {
+    // A row for the port and two for the rest of its address.
+    let mut planner = Planner::new(capacity(4096, 64, 3), Snapshot::default());
+    let mut kernel = Tables::default();
+    let (now, late) = (Instant::now(), ServiceName::new("shop", "late"));
+    planner.settle(now);
+    planner.set_service(&web(), tables("10.96.0.7", &[1, 2]), now);
+    planner.set_service(&late, tables("10.96.0.8", &[3]), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(planner.refusals(&web()), []);
+    let note = "the node's tables have no room for all of its addresses".to_owned();
+    assert_eq!(planner.refusals(&late), [("TablesFull", note)]);
+    assert_eq!(planner.service_rows(Family::V4), (3, 3));
+
+    planner.set_service(&web(), tables("10.96.0.7", &[2, 7]), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(kernel.reach("10.96.0.7", 80), [2, 7], "who has its rows changes as ever");
+    // The rows of who goes are removed after the others are written: they make no room at once.
+    planner.set_service(&web(), Vec::new(), now);
+    planner.set_service(&late, tables("10.96.0.8", &[3]), now);
+    kernel.apply(planner.take_plan(now));
+    assert!(kernel.services.is_empty());
+    planner.set_service(&late, tables("10.96.0.8", &[3]), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(planner.refusals(&late), []);
+    assert_eq!(kernel.reach("10.96.0.8", 80), [3]);
+}
+
+#[test]
+fn a_row_that_goes_and_comes_back_before_it_is_removed_keeps_its_place() {
+    let mut planner = Planner::new(capacity(4096, 64, 3), Snapshot::default());
+    let mut kernel = Tables::default();
+    let now = Instant::now();
+    for _ in 0..2 {
+        planner.set_service(&web(), tables("10.96.0.7", &[1]), now);
+        kernel.apply(planner.take_plan(now));
+        planner.set_service(&web(), Vec::new(), now);
+    }
+    planner.set_service(&web(), tables("10.96.0.7", &[1]), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!((planner.service_rows(Family::V4), planner.starved), ((3, 3), 0));
+    assert_eq!(kernel.reach("10.96.0.7", 80), [1]);
+}
+
+#[test]
+fn ranges_that_find_no_room_are_told() {
+    let mut planner = Planner::new(Capacity { ranges: [1; 2], ..CAPACITY }, Snapshot::default());
+    let mut kernel = Tables::default();
+    let now = Instant::now();
+    planner.settle(now);
+    let mut ports = tables("192.0.2.1", &[1]);
+    ports[0].frontends[0].1.ranged = true;
+    ports[0].source_ranges =
+        ["10.0.0.0/8", "192.0.2.0/24"].map(|range| range.parse().expect("range")).to_vec();
+    planner.set_service(&web(), ports.clone(), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(kernel.ranges.len(), 1);
+    let note = "the node's tables have no room for all of its source ranges".to_owned();
+    assert_eq!(planner.refusals(&web()), [("TablesFull", note)]);
+    ports[0].source_ranges.pop();
+    planner.set_service(&web(), ports, now);
+    assert_eq!(planner.refusals(&web()), []);
 }
