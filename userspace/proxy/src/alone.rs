@@ -25,8 +25,6 @@ use crate::watch::{self, Selection};
 const GATHER: Duration = Duration::from_millis(20);
 /// How often flows that have ended or fallen silent are removed.
 const SWEEP: Duration = Duration::from_secs(30);
-/// Events that wait for the proxy.
-const EVENTS: usize = 1024;
 
 /// Runs the proxy until `shutdown`; the tables serve on after it.
 ///
@@ -59,7 +57,7 @@ pub async fn run_alone(
     };
     mount_bpffs(&host_config.pin_dir)?;
     let config = settings.proxy.clone();
-    let (events, received) = mpsc::channel(EVENTS);
+    let (events, received) = mpsc::channel(run::BATCH);
     // The lists come while the kernel verifies the programs.
     run::follow_api(&config, &client, &events);
     // Loading them keeps a thread busy for long.
@@ -125,7 +123,7 @@ impl Follower {
         let mut changes = Netlink::changes()?;
         // What changed before somebody listened.
         self.look_around().await;
-        let (objects, mut changed) = mpsc::channel(EVENTS);
+        let (objects, mut changed) = mpsc::channel(run::BATCH);
         let own =
             Selection { fields: format!("metadata.name={node_name}"), ..Selection::default() };
         tokio::spawn(watch::follow(client.clone(), own, objects.clone(), Change::Node));

@@ -3,10 +3,12 @@
 //! A backend that no Service names any more is *gone*: its id keeps its meaning for a grace period, so
 //! that what is left of its connections is reset instead of being sent to a stranger.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashTable;
 use skep_abi::{BACKENDS_PER_CHUNK, backend_state};
 
 use crate::frontend::BackendState;
@@ -28,9 +30,11 @@ pub struct BackendRow {
     pub datagrams: bool,
 }
 
-#[derive(Debug)]
+/// What one id stands for. A large cluster has a hundred thousand of them: it is small.
+#[derive(Debug, Clone)]
 struct Entry {
-    id: u32,
+    ip: IpAddr,
+    port: u16,
     active: u32,
     terminating: u32,
     /// What the table says.
@@ -41,6 +45,18 @@ struct Entry {
 }
 
 impl Entry {
+    fn new(address: SocketAddr, datagrams: bool) -> Self {
+        Self {
+            ip: address.ip(),
+            port: address.port(),
+            active: 0,
+            terminating: 0,
+            written: backend_state::UNUSED,
+            datagrams,
+            queued: 0,
+        }
+    }
+
     fn state(&self) -> u8 {
         match (self.active, self.terminating) {
             (0, 0) => backend_state::GONE,
@@ -48,20 +64,37 @@ impl Entry {
             _ => backend_state::READY,
         }
     }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port)
+    }
+
+    fn row(&self, id: u32, state: u8) -> BackendRow {
+        BackendRow { id, address: self.address(), state, datagrams: self.datagrams }
+    }
+
+    fn count(&mut self, state: BackendState) -> &mut u32 {
+        match state {
+            BackendState::Active => &mut self.active,
+            BackendState::Terminating => &mut self.terminating,
+        }
+    }
 }
 
 /// The ids of one family.
 #[derive(Debug)]
 pub struct BackendIds {
-    entries: BTreeMap<SocketAddr, Entry>,
-    touched: BTreeSet<SocketAddr>,
+    /// By id; nothing where the id is free, or about to be.
+    entries: Vec<Option<Entry>>,
+    /// The id of each address that has one.
+    index: HashTable<u32>,
+    hasher: RandomState,
+    touched: BTreeSet<u32>,
     /// Found at the start, and without a user so far.
-    unsettled: Vec<SocketAddr>,
-    gone: VecDeque<(Instant, SocketAddr)>,
-    /// Taken out, and not free yet.
-    leaving: usize,
+    unsettled: Vec<u32>,
+    gone: VecDeque<(Instant, u32)>,
     free: BTreeSet<u32>,
-    next: u32,
+    used: usize,
     room: Room,
 }
 
@@ -69,51 +102,53 @@ impl BackendIds {
     /// All ids but 0 are free; 0 is left out, so that a zeroed value names nobody.
     pub fn new(room: Room) -> Self {
         Self {
-            entries: BTreeMap::new(),
+            entries: vec![None],
+            index: HashTable::new(),
+            hasher: RandomState::new(),
             touched: BTreeSet::new(),
             unsettled: Vec::new(),
             gone: VecDeque::new(),
-            leaving: 0,
             free: BTreeSet::new(),
-            next: 1,
+            used: 0,
             room,
         }
     }
 
     /// Takes over rows that are in the table already. Until somebody acquires them they count as
-    /// released. Of several rows with one address the first is kept, the others wait as strangers.
+    /// released. Of several rows with one address the first is kept, the others go.
     pub fn adopt(&mut self, rows: impl Iterator<Item = BackendRow>) {
-        let mut taken = BTreeSet::new();
         for row in rows {
-            taken.insert(row.id);
-            self.entries.entry(row.address).or_insert(Entry {
-                id: row.id,
-                active: 0,
-                terminating: 0,
-                written: row.state,
-                datagrams: row.datagrams,
-                queued: 0,
-            });
-            self.touched.insert(row.address);
+            let mut entry = Entry::new(row.address, row.datagrams);
+            entry.written = row.state;
+            let is_known = self.id(&row.address).is_some();
+            let place = row.id as usize;
+            if place >= self.entries.len() {
+                self.entries.resize(place + 1, None);
+            }
+            self.entries[place] = Some(entry);
+            self.used += 1;
+            self.touched.insert(row.id);
+            if !is_known {
+                self.enter(row.id, &row.address);
+            }
         }
-        self.next = taken.last().map_or(1, |last| last + 1);
-        self.free = (1..self.next).filter(|id| !taken.contains(id)).collect();
+        let vacant = (1..).zip(&self.entries[1..]).filter(|(_, entry)| entry.is_none());
+        self.free = vacant.map(|(id, _)| id).collect();
     }
 
     /// The rows as written, those in grace included.
     pub fn rows(&self) -> impl Iterator<Item = BackendRow> {
-        let written = |(address, entry): (&SocketAddr, &Entry)| BackendRow {
-            id: entry.id,
-            address: *address,
-            state: entry.written,
-            datagrams: entry.datagrams,
-        };
-        self.entries.iter().map(written).filter(|row| row.state != backend_state::UNUSED)
+        let entries = (0..).zip(&self.entries);
+        let rows = entries.filter_map(|(id, entry)| {
+            let entry = entry.as_ref()?;
+            Some(entry.row(id, entry.written))
+        });
+        rows.filter(|row| row.state != backend_state::UNUSED)
     }
 
     /// Ids in use, those in grace included.
     pub fn used(&self) -> usize {
-        self.entries.len() + self.leaving
+        self.used
     }
 
     /// Ids in all: those that the table must have now, and those that it may have.
@@ -126,15 +161,10 @@ impl BackendIds {
         self.room.limit = limit.max(self.room.size);
     }
 
-    /// Whether a usable backend has this address, whatever its port.
-    pub fn serves_on(&self, address: IpAddr) -> bool {
-        let ports = SocketAddr::new(address, 0)..=SocketAddr::new(address, u16::MAX);
-        self.entries.range(ports).any(|(_, entry)| entry.state() != backend_state::GONE)
-    }
-
-    /// The id of a known address.
-    pub fn id(&self, address: &SocketAddr) -> Option<u32> {
-        self.entries.get(address).map(|entry| entry.id)
+    /// Whether a usable backend has one of these addresses, whatever its port. Looks at all backends.
+    pub fn serve_on(&self, addresses: &[IpAddr]) -> bool {
+        let usable = self.entries.iter().flatten().filter(|e| e.state() != backend_state::GONE);
+        usable.into_iter().any(|entry| addresses.contains(&entry.ip))
     }
 
     /// Counts one more use and returns the id; `None` when every id is taken.
@@ -144,25 +174,23 @@ impl BackendIds {
         state: BackendState,
         datagrams: bool,
     ) -> Option<u32> {
-        if !self.entries.contains_key(&address) {
-            let id = self.free_id()?;
-            let written = backend_state::UNUSED;
-            let entry = Entry { id, active: 0, terminating: 0, written, datagrams, queued: 0 };
-            self.entries.insert(address, entry);
-        }
-        let entry = self.entries.get_mut(&address)?;
-        *count(entry, state) += 1;
+        let id = match self.id(&address) {
+            Some(id) => id,
+            None => self.add(address, datagrams)?,
+        };
+        let entry = self.entries[id as usize].as_mut()?;
+        *entry.count(state) += 1;
         entry.datagrams |= datagrams;
-        self.touched.insert(address);
-        Some(entry.id)
+        self.touched.insert(id);
+        Some(id)
     }
 
     /// Counts one use less.
-    pub fn release(&mut self, address: SocketAddr, state: BackendState) {
-        if let Some(entry) = self.entries.get_mut(&address) {
-            let count = count(entry, state);
+    pub fn release(&mut self, id: u32, state: BackendState) {
+        if let Some(Some(entry)) = self.entries.get_mut(id as usize) {
+            let count = entry.count(state);
             *count = count.saturating_sub(1);
-            self.touched.insert(address);
+            self.touched.insert(id);
         }
     }
 
@@ -179,20 +207,19 @@ impl BackendIds {
         if settled {
             self.touched.extend(self.unsettled.drain(..));
         }
-        for address in std::mem::take(&mut self.touched) {
-            let Some(entry) = self.entries.get_mut(&address) else { continue };
+        for id in std::mem::take(&mut self.touched) {
+            let Some(entry) = &mut self.entries[id as usize] else { continue };
             let state = entry.state();
             if state == backend_state::GONE && !settled {
-                self.unsettled.push(address);
+                self.unsettled.push(id);
                 continue;
             }
             let changed = entry.written != state;
             entry.written = state;
-            let datagrams = entry.datagrams;
-            let row = BackendRow { id: entry.id, address, state, datagrams };
+            let row = entry.row(id, state);
             if state == backend_state::GONE {
                 entry.queued = entry.queued.saturating_add(1);
-                self.gone.push_back((now, address));
+                self.gone.push_back((now, id));
             }
             match (changed, state == backend_state::GONE) {
                 (false, _) => {}
@@ -208,19 +235,19 @@ impl BackendIds {
     /// addresses come back meanwhile, it gets another id.
     pub fn reclaim(&mut self, now: Instant) -> Vec<BackendRow> {
         let mut rows = Vec::new();
-        while let Some(&(since, address)) = self.gone.front() {
+        while let Some(&(since, id)) = self.gone.front() {
             if now.saturating_duration_since(since) < GRACE {
                 break;
             }
             self.gone.pop_front();
-            let Some(entry) = self.entries.get_mut(&address) else { continue };
+            let Some(entry) = &mut self.entries[id as usize] else { continue };
             entry.queued = entry.queued.saturating_sub(1);
             // It may have come back, and even have gone again, since it was queued.
             if entry.written == backend_state::GONE && entry.queued == 0 {
-                let (id, datagrams) = (entry.id, entry.datagrams);
-                self.entries.remove(&address);
-                self.leaving += 1;
-                rows.push(BackendRow { id, address, state: backend_state::UNUSED, datagrams });
+                let row = entry.row(id, backend_state::UNUSED);
+                self.leave(id, &row.address);
+                self.entries[id as usize] = None;
+                rows.push(row);
             }
         }
         rows
@@ -228,33 +255,63 @@ impl BackendIds {
 
     /// Nothing names these ids any more: they may be given to others.
     pub fn free(&mut self, ids: impl Iterator<Item = u32>) {
-        for id in ids {
-            self.leaving -= 1;
-            self.free.insert(id);
-        }
+        let before = self.free.len();
+        self.free.extend(ids);
+        self.used -= self.free.len() - before;
+    }
+
+    fn add(&mut self, address: SocketAddr, datagrams: bool) -> Option<u32> {
+        let id = self.free_id()?;
+        self.entries[id as usize] = Some(Entry::new(address, datagrams));
+        self.used += 1;
+        self.enter(id, &address);
+        Some(id)
     }
 
     fn free_id(&mut self) -> Option<u32> {
         if let Some(id) = self.free.pop_first() {
             return Some(id);
         }
-        if self.next >= self.room.size {
-            let size = self.next.checked_add(1)?.next_multiple_of(BACKENDS_PER_CHUNK);
+        let id = u32::try_from(self.entries.len()).ok()?;
+        if id >= self.room.size {
+            let size = id.checked_add(1)?.next_multiple_of(BACKENDS_PER_CHUNK);
             if size > self.room.limit {
                 return None;
             }
             self.room.size = size;
         }
-        self.next += 1;
-        Some(self.next - 1)
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(BACKENDS_PER_CHUNK as usize);
+        }
+        self.entries.push(None);
+        Some(id)
+    }
+
+    /// The id of a known address.
+    fn id(&self, address: &SocketAddr) -> Option<u32> {
+        let has = |id: &u32| entry_is(&self.entries, *id, address);
+        self.index.find(self.hasher.hash_one(address), has).copied()
+    }
+
+    fn enter(&mut self, id: u32, address: &SocketAddr) {
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        let hash = |id: &u32| {
+            let entry = entries[*id as usize].as_ref().expect("what is entered has an entry");
+            hasher.hash_one(entry.address())
+        };
+        self.index.insert_unique(hasher.hash_one(address), id, hash);
+    }
+
+    fn leave(&mut self, id: u32, address: &SocketAddr) {
+        let hash = self.hasher.hash_one(address);
+        if let Ok(entry) = self.index.find_entry(hash, |entered| *entered == id) {
+            entry.remove();
+        }
     }
 }
 
-fn count(entry: &mut Entry, state: BackendState) -> &mut u32 {
-    match state {
-        BackendState::Active => &mut entry.active,
-        BackendState::Terminating => &mut entry.terminating,
-    }
+fn entry_is(entries: &[Option<Entry>], id: u32, address: &SocketAddr) -> bool {
+    entries[id as usize].as_ref().is_some_and(|entry| entry.address() == *address)
 }
 
 #[cfg(test)]
@@ -274,7 +331,7 @@ mod tests {
             BackendRow { id, address: address(1), state: backend_state::READY, datagrams: false };
         assert_eq!(ids.take_changed(start, true), (vec![row], vec![]));
 
-        ids.release(address(1), BackendState::Active);
+        ids.release(1, BackendState::Active);
         let gone = BackendRow { state: backend_state::GONE, ..row };
         assert_eq!(ids.take_changed(start, true), (vec![], vec![gone]));
         assert_ne!(ids.acquire(address(2), BackendState::Active, false), Some(id));
@@ -295,7 +352,7 @@ mod tests {
         let start = Instant::now();
         let id = ids.acquire(address(1), BackendState::Active, false);
         ids.take_changed(start, true);
-        ids.release(address(1), BackendState::Active);
+        ids.release(1, BackendState::Active);
         ids.take_changed(start, true);
         assert_eq!(ids.acquire(address(1), BackendState::Terminating, false), id);
         let (usable, _) = ids.take_changed(start, true);
@@ -311,7 +368,7 @@ mod tests {
         for now in [start, later] {
             ids.acquire(address(1), BackendState::Active, false).expect("room");
             ids.take_changed(now, true);
-            ids.release(address(1), BackendState::Active);
+            ids.release(1, BackendState::Active);
             ids.take_changed(now, true);
         }
         assert_eq!(ids.reclaim(start + GRACE), []);
@@ -354,5 +411,18 @@ mod tests {
         let (usable, gone) = ids.take_changed(Instant::now(), true);
         assert_eq!(usable.iter().map(|row| row.id).collect::<Vec<_>>(), [2]);
         assert_eq!(gone.iter().map(|row| row.id).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn of_two_rows_with_one_address_the_second_goes() {
+        let mut ids = BackendIds::new(Room { size: 8, limit: 8 });
+        let start = Instant::now();
+        let row = |id, state| BackendRow { id, address: address(1), state, datagrams: false };
+        ids.adopt([2, 5].map(|id| row(id, backend_state::READY)).into_iter());
+        assert_eq!(ids.acquire(address(1), BackendState::Active, false), Some(2));
+        let gone = row(5, backend_state::GONE);
+        assert_eq!(ids.take_changed(start, true), (vec![], vec![gone]));
+        assert_eq!(ids.reclaim(start + GRACE), [row(5, backend_state::UNUSED)]);
+        assert_eq!(ids.acquire(address(1), BackendState::Active, false), Some(2));
     }
 }

@@ -22,11 +22,33 @@ use crate::service::{ProxiedService, ServiceName, ServicePort, TrafficPolicy};
 /// Index of the cluster-wide set in [`PortTables::sets`]; the node's own follows if it is used.
 const CLUSTER_SET: usize = 0;
 
-/// A Service and its slices, each under its object's name.
+/// A Service and its slices, each with its object's name. Most Services have one.
 #[derive(Debug, Default)]
 struct Entry {
-    service: Option<ProxiedService>,
-    slices: BTreeMap<Arc<str>, Slice>,
+    service: Option<Box<ProxiedService>>,
+    slices: Vec<(Arc<str>, Slice)>,
+}
+
+impl Entry {
+    fn slices(&self) -> impl Iterator<Item = &Slice> + Clone {
+        self.slices.iter().map(|(_, slice)| slice)
+    }
+
+    /// Adds or replaces a slice; whether that is another one than before.
+    fn set_slice(&mut self, name: Arc<str>, slice: Slice) -> bool {
+        match self.slices.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) if *known == slice => false,
+            Some((_, known)) => {
+                *known = slice;
+                true
+            }
+            None => {
+                self.slices.reserve_exact(1);
+                self.slices.push((name, slice));
+                true
+            }
+        }
+    }
 }
 
 /// The objects seen so far and which Services changed since the last look.
@@ -90,13 +112,23 @@ impl Desired {
 
     /// A Service was created or changed.
     pub fn set_service(&mut self, object: &objects::Service) {
-        let name = service_name(object);
-        let service = ProxiedService::parse(object);
+        let name = self.known_name(service_name(object));
+        let service = ProxiedService::parse(object, &mut self.names).map(Box::new);
         let entry = self.entries.entry(name.clone()).or_default();
         if entry.service != service {
             entry.service = service;
             self.changed.insert(name);
         }
+    }
+
+    /// Forgets the names of what is gone: of namespaces, nodes and ports.
+    pub fn forget_names(&mut self) {
+        self.names.shrink();
+    }
+
+    /// The same name with the copy of its namespace that others have.
+    fn known_name(&mut self, name: ServiceName) -> ServiceName {
+        ServiceName { namespace: self.names.keep(&name.namespace), name: name.name }
     }
 
     /// A Service was deleted.
@@ -109,7 +141,7 @@ impl Desired {
 
     /// An EndpointSlice was created or changed.
     pub fn set_slice(&mut self, object: &objects::EndpointSlice) {
-        let slice_name = slice_name(object);
+        let slice_name = self.known_name(slice_name(object));
         let Some((service, slice)) = Slice::parse(object, &mut self.names) else {
             self.remove_slice(&slice_name);
             return;
@@ -117,19 +149,21 @@ impl Desired {
         if self.slice_owner.get(&slice_name).is_some_and(|owner| *owner != service) {
             self.remove_slice(&slice_name);
         }
-        self.slice_owner.insert(slice_name.clone(), service.clone());
+        // One copy of each name.
+        let known = self.entries.get_key_value(&service).map(|(name, _)| name.clone());
+        let service = known.unwrap_or_else(|| self.known_name(service));
         let entry = self.entries.entry(service.clone()).or_default();
-        if entry.slices.get(&slice_name.name) != Some(&slice) {
-            entry.slices.insert(slice_name.name, slice);
-            self.changed.insert(service);
+        if entry.set_slice(slice_name.name.clone(), slice) {
+            self.changed.insert(service.clone());
         }
+        self.slice_owner.insert(slice_name, service);
     }
 
     /// An EndpointSlice was deleted.
     pub fn remove_slice(&mut self, slice_name: &ServiceName) {
         let Some(service) = self.slice_owner.remove(slice_name) else { return };
         if let Some(entry) = self.entries.get_mut(&service) {
-            entry.slices.remove(&slice_name.name);
+            entry.slices.retain(|(name, _)| *name != slice_name.name);
             self.changed.insert(service);
         }
     }
@@ -185,13 +219,12 @@ impl Desired {
 
     /// The pods behind endpoints, for people.
     pub fn pods(&self) -> impl Iterator<Item = (IpAddr, &str)> {
-        self.entries.values().flat_map(|entry| entry.slices.values()).flat_map(Slice::pods)
+        self.entries.values().flat_map(Entry::slices).flat_map(Slice::pods)
     }
 
     /// The pods behind one Service's endpoints.
     pub fn pods_of(&self, name: &ServiceName) -> impl Iterator<Item = (IpAddr, &str)> {
-        let slices = self.entries.get(name).into_iter().flat_map(|entry| entry.slices.values());
-        slices.flat_map(Slice::pods)
+        self.entries.get(name).into_iter().flat_map(Entry::slices).flat_map(Slice::pods)
     }
 
     fn local_endpoints(&self, entry: &Entry) -> usize {
@@ -237,8 +270,7 @@ fn object_name(object: &impl Object) -> ServiceName {
 
 fn select(entry: &Entry, port: &ServicePort, family: Family, node: &LocalNode) -> Selection {
     let endpoints = entry
-        .slices
-        .values()
+        .slices()
         .flat_map(|slice| slice.on_port(&port.name, port.protocol))
         .filter(|(endpoint, _)| Family::of(endpoint.address) == family);
     selection::select(&endpoints, node)

@@ -47,7 +47,7 @@ pub struct Slice {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Port {
-    name: Box<str>,
+    name: Arc<str>,
     protocol: Protocol,
     number: u16,
 }
@@ -73,7 +73,7 @@ impl Slice {
             }
             pods.push('\n');
         }
-        let ports = object.ports.iter().filter_map(parse_port).collect();
+        let ports = object.ports.iter().filter_map(|port| parse_port(port, names)).collect();
         Some((service, Self { endpoints: endpoints.into(), ports, pods: pods.into() }))
     }
 
@@ -105,7 +105,8 @@ impl Slice {
 pub struct Names(std::collections::HashSet<Arc<str>>);
 
 impl Names {
-    fn keep(&mut self, name: &str) -> Arc<str> {
+    /// That copy of this name.
+    pub(crate) fn keep(&mut self, name: &str) -> Arc<str> {
         if let Some(kept) = self.0.get(name) {
             return kept.clone();
         }
@@ -126,9 +127,9 @@ pub fn service_of(object: &objects::EndpointSlice) -> Option<ServiceName> {
     Some(ServiceName::new(&meta.namespace, meta.labels.get(SERVICE_NAME_LABEL)?))
 }
 
-fn parse_port(port: &objects::EndpointPort) -> Option<Port> {
+fn parse_port(port: &objects::EndpointPort, names: &mut Names) -> Option<Port> {
     Some(Port {
-        name: port.name.as_deref().unwrap_or_default().into(),
+        name: names.keep(port.name.as_deref().unwrap_or_default()),
         protocol: Protocol::parse(port.protocol.as_deref().unwrap_or_default())?,
         // A port without a number means "every port", which no Service can ask for.
         number: u16::try_from(port.port?).ok().filter(|&number| number != 0)?,

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -15,13 +14,15 @@ use skep_abi::{Service, proto, service_flags};
 
 use crate::arena::{Arena, Run};
 use crate::backend_ids::{BackendIds, BackendRow};
-use crate::frontend::{
-    Backend, Family, Frontend, FrontendKey, Kind, PortTables, Protocol, Scope, SourceAddress,
-    WhenEmpty,
-};
+use crate::frontend::{Backend, Family, FrontendKey, Kind, PortTables, Protocol, Scope};
 use crate::maglev;
 use crate::room::{Capacity, Extent, Occupancy};
 use crate::service::ServiceName;
+
+mod port;
+
+pub use port::PortKey;
+use port::{Member, Port, Set, row};
 
 /// A key of the `services` table; protocol 0 with port 0 stands for "whatever has no row of its own".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,34 +92,6 @@ pub struct Snapshot {
     pub ranges: BTreeSet<(u32, IpNet)>,
 }
 
-/// A port of a Service in one family: what gets a service id.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PortKey {
-    /// The Service.
-    pub service: ServiceName,
-    /// The port's name.
-    pub port: Arc<str>,
-    /// The family.
-    pub family: Family,
-}
-
-impl std::fmt::Display for PortKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &*self.port {
-            "" => write!(f, "{}", self.service),
-            port => write!(f, "{}:{port}", self.service),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct PortState {
-    id: u32,
-    tables: PortTables,
-    /// Beside `tables.sets`.
-    runs: Vec<Option<Run>>,
-}
-
 /// What the tables hold and who uses it.
 #[derive(Debug)]
 pub struct Planner {
@@ -130,7 +103,7 @@ pub struct Planner {
     room: Occupancy,
     /// Of `ranges`.
     range_room: Occupancy,
-    ports: BTreeMap<ServiceName, Vec<(PortKey, PortState)>>,
+    ports: BTreeMap<ServiceName, Box<[Port]>>,
     /// Every row as written, with the id of the port that owns it (0: the rest of an address).
     rows: HashMap<RowKey, Service>,
     /// How many ports use a cluster address: as long as one does, its other ports are rejected.
@@ -199,19 +172,18 @@ impl Planner {
 
     /// Replaces what one Service asks for.
     pub fn set_service(&mut self, name: &ServiceName, ports: Vec<PortTables>, now: Instant) {
-        let mut old = self.ports.remove(name).unwrap_or_default();
+        let mut old = self.ports.remove(name).unwrap_or_default().into_vec();
         let mut new = Vec::with_capacity(ports.len());
         for tables in ports {
-            let key =
-                PortKey { service: name.clone(), port: tables.name.clone(), family: tables.family };
-            let before = old.iter().position(|(k, _)| *k == key).map(|at| old.swap_remove(at).1);
-            new.push((key, self.replace_port(before, tables, now)));
+            let before = old.iter().position(|port| port.is(&tables));
+            let before = before.map(|at| old.swap_remove(at));
+            new.push(self.replace_port(before, &tables, now));
         }
-        for (_, state) in old {
-            self.remove_port(state, now);
+        for port in old {
+            self.remove_port(&port, now);
         }
         if !new.is_empty() {
-            self.ports.insert(name.clone(), new);
+            self.ports.insert(name.clone(), new.into());
         }
     }
 
@@ -225,8 +197,7 @@ impl Planner {
         for (run, _) in std::mem::take(&mut self.unclaimed_runs) {
             self.arena.retire(run, now);
         }
-        let ports = self.ports.values().flatten().map(|(_, state)| state);
-        let claimed: BTreeSet<_> = ports.flat_map(PortState::ranges).collect();
+        let claimed: BTreeSet<_> = self.ports.values().flatten().flat_map(Port::ranges).collect();
         for range in self.ranges.clone().difference(&claimed) {
             self.set_range(*range, false);
         }
@@ -309,14 +280,17 @@ impl Planner {
     }
 
     /// The number of every known port, for people who read the tables.
-    pub fn ids(&self) -> impl Iterator<Item = (u32, &PortKey)> {
-        self.ports.values().flatten().map(|(key, state)| (state.id, key))
+    pub fn ids(&self) -> impl Iterator<Item = (u32, PortKey)> {
+        let ports =
+            self.ports.iter().flat_map(|(name, ports)| ports.iter().map(move |p| (name, p)));
+        ports.map(|(name, port)| (port.id, port.key(name)))
     }
 
     /// The numbers of one Service's ports.
-    pub fn ids_of(&self, name: &ServiceName) -> impl Iterator<Item = (u32, &PortKey)> {
-        let ports = self.ports.get(name).into_iter().flatten();
-        ports.map(|(key, state)| (state.id, key))
+    pub fn ids_of(&self, name: &ServiceName) -> impl Iterator<Item = (u32, PortKey)> {
+        let ports = self.ports.get_key_value(name).into_iter();
+        let ports = ports.flat_map(|(name, ports)| ports.iter().map(move |port| (name, port)));
+        ports.map(|(name, port)| (port.id, port.key(name)))
     }
 
     /// What a Service asked for and did not get: the reason in a word, and a sentence.
@@ -329,12 +303,12 @@ impl Planner {
             }
         };
         let mut taken = Vec::new();
-        for (_, state) in self.ports.get(name).into_iter().flatten() {
-            for (key, _) in &state.tables.frontends {
+        for port in self.ports.get(name).into_iter().flatten() {
+            for (key, _) in &port.frontends {
                 match self.rows.get(&RowKey::from(*key)) {
                     None => full("all of its addresses"),
                     // One sentence per address, whoever sees it.
-                    Some(row) if row.id != state.id && key.scope == Scope::Outside => {
+                    Some(row) if row.id != port.id && key.scope == Scope::Outside => {
                         let owner = self.owner(row.id);
                         taken
                             .push(("AddressTaken", format!("{key} is served for {owner} already")));
@@ -342,11 +316,10 @@ impl Planner {
                     Some(_) => {}
                 }
             }
-            let mut runs = state.runs.iter().zip(&state.tables.sets);
-            if runs.any(|(run, set)| run.is_none() && !set.is_empty()) {
-                full("its endpoints");
+            if port.sets.iter().any(|set| set.is_short) {
+                full("all of its endpoints");
             }
-            if state.ranges().any(|range| !self.ranges.contains(&range)) {
+            if port.ranges().any(|range| !self.ranges.contains(&range)) {
                 full("all of its source ranges");
             }
         }
@@ -386,63 +359,71 @@ impl Planner {
         self.range_room.of(family)
     }
 
-    /// Whether a backend listens on one of these addresses (the node's own).
+    /// Whether a backend listens on one of these addresses (the node's own). Looks at all backends.
     pub fn serves_on(&self, addresses: &[IpAddr]) -> bool {
-        let family = |address: &IpAddr| &self.backends[Family::of(*address) as usize];
-        addresses.iter().any(|address| family(address).serves_on(*address))
+        self.backends.iter().any(|ids| ids.serve_on(addresses))
     }
 
-    fn replace_port(
-        &mut self,
-        before: Option<PortState>,
-        tables: PortTables,
-        now: Instant,
-    ) -> PortState {
+    fn replace_port(&mut self, before: Option<Port>, tables: &PortTables, now: Instant) -> Port {
         let id = match &before {
-            Some(state) => state.id,
-            None => self.claim_id(&tables),
+            Some(port) => port.id,
+            None => self.claim_id(tables),
         };
         for range in &tables.source_ranges {
             self.set_range((id, *range), true);
         }
         // Take the new before giving up the old: what is in both never looks gone.
-        self.acquire(&tables);
-        let runs: Vec<_> =
-            tables.sets.iter().map(|set| self.place(set, &tables, &before, now)).collect();
+        let sets = tables.sets.iter().map(|set| self.place(set, tables, &before, now)).collect();
+        let draining = self.acquire(&tables.draining, tables).into_iter().flatten().collect();
+        let port = Port {
+            name: tables.name.clone(),
+            family: tables.family,
+            id,
+            sets,
+            frontends: tables.frontends.iter().map(|(key, f)| (*key, f.kind)).collect(),
+            source_ranges: tables.source_ranges.as_slice().into(),
+            draining,
+        };
         for (key, frontend) in &tables.frontends {
-            self.write_row((*key).into(), row(id, frontend, &tables, &runs));
-            self.count_cluster_ip(key, frontend, 1);
+            self.write_row((*key).into(), row(id, frontend, &port.sets[frontend.set]));
+            self.count_cluster_ip(key, frontend.kind, 1);
         }
         if let Some(before) = before {
-            for range in before.ranges().filter(|(_, r)| !tables.source_ranges.contains(r)) {
-                self.set_range(range, false);
-            }
-            let kept = |key: &FrontendKey| tables.frontends.iter().any(|(k, _)| k == key);
-            for (key, frontend) in &before.tables.frontends {
-                self.count_cluster_ip(key, frontend, -1);
-                if !kept(key) {
-                    self.remove_row((*key).into(), id);
-                }
-            }
-            for run in before.runs.iter().flatten().filter(|run| !runs.contains(&Some(**run))) {
-                self.arena.retire(*run, now);
-            }
-            self.release(&before.tables);
+            self.give_up(&before, &port, now);
         }
-        PortState { id, tables, runs }
+        port
     }
 
-    fn remove_port(&mut self, state: PortState, now: Instant) {
-        self.ids_in_use.remove(&state.id);
-        state.ranges().for_each(|range| self.set_range(range, false));
-        for (key, frontend) in &state.tables.frontends {
-            self.count_cluster_ip(key, frontend, -1);
-            self.remove_row((*key).into(), state.id);
+    /// Gives up what a port had and no longer asks for.
+    fn give_up(&mut self, before: &Port, after: &Port, now: Instant) {
+        for range in before.ranges().filter(|(_, range)| !after.source_ranges.contains(range)) {
+            self.set_range(range, false);
         }
-        for run in state.runs.into_iter().flatten() {
+        for (key, kind) in &before.frontends {
+            self.count_cluster_ip(key, *kind, -1);
+            if !after.answers(key) {
+                self.remove_row((*key).into(), before.id);
+            }
+        }
+        for run in before.sets.iter().filter_map(|set| set.run) {
+            if !after.sets.iter().any(|set| set.run == Some(run)) {
+                self.arena.retire(run, now);
+            }
+        }
+        self.release(before);
+    }
+
+    fn remove_port(&mut self, port: &Port, now: Instant) {
+        self.ids_in_use.remove(&port.id);
+        port.ranges().for_each(|range| self.set_range(range, false));
+        for (key, kind) in &port.frontends {
+            self.count_cluster_ip(key, *kind, -1);
+            self.remove_row((*key).into(), port.id);
+        }
+        for run in port.sets.iter().filter_map(|set| set.run) {
             self.arena.retire(run, now);
         }
-        self.release(&state.tables);
+        self.release(port);
     }
 
     /// The id that a row found at the start has, so that affinity goes on, or a new one.
@@ -458,26 +439,38 @@ impl Planner {
         id
     }
 
-    /// Finds or makes the run for a set; `None` for an empty one, or when there is no room.
+    /// Takes the backends of a set, and finds or makes its run.
     fn place(
         &mut self,
         set: &[Backend],
         tables: &PortTables,
-        before: &Option<PortState>,
+        before: &Option<Port>,
+        now: Instant,
+    ) -> Set {
+        // A backend that got no id gets no traffic either.
+        let taken = self.acquire(set, tables);
+        let with_id = set.iter().zip(&taken).filter(|(_, member)| member.is_some());
+        let addresses: Vec<SocketAddr> = with_id.map(|(backend, _)| backend.address).collect();
+        let members: Box<[Member]> = taken.into_iter().flatten().collect();
+        let ids: Vec<u32> = members.iter().map(|member| member.id).collect();
+        let known = before.as_ref().and_then(|before| before.run_of(&ids));
+        let run = known.or_else(|| self.make_run(&addresses, &ids, tables, now));
+        let is_short = members.len() < set.len() || (run.is_none() && !set.is_empty());
+        Set { members, run, is_short }
+    }
+
+    /// A run for these backends; `None` for an empty set, or when there is no room.
+    fn make_run(
+        &mut self,
+        addresses: &[SocketAddr],
+        ids: &[u32],
+        tables: &PortTables,
         now: Instant,
     ) -> Option<Run> {
-        let addresses: Vec<SocketAddr> = set.iter().map(|backend| backend.address).collect();
-        if let Some(run) = before.as_ref().and_then(|before| before.run_of(&addresses)) {
-            return Some(run);
-        }
-        let ids = &self.backends[tables.family as usize];
-        // A backend that got no id gets no traffic either.
-        let addresses: Vec<_> = addresses.into_iter().filter(|a| ids.id(a).is_some()).collect();
-        let numbers: Vec<u32> = addresses.iter().filter_map(|address| ids.id(address)).collect();
         let mut size = maglev::table_size(addresses.len());
         while size > 0 {
-            let slots: Vec<u32> =
-                maglev::table(&addresses, size).into_iter().map(|i| numbers[i as usize]).collect();
+            let places = maglev::table(addresses, size).into_iter();
+            let slots: Vec<u32> = places.map(|place| ids[place as usize]).collect();
             if let Some(run) = self.claim_run(tables, &slots) {
                 return Some(run);
             }
@@ -528,8 +521,8 @@ impl Planner {
         }
     }
 
-    fn count_cluster_ip(&mut self, key: &FrontendKey, frontend: &Frontend, by: i32) {
-        if frontend.kind != Kind::ClusterIp || key.scope != Scope::Inside {
+    fn count_cluster_ip(&mut self, key: &FrontendKey, kind: Kind, by: i32) {
+        if kind != Kind::ClusterIp || key.scope != Scope::Inside {
             return;
         }
         let count = self.cluster_ips.entry(key.address).or_default();
@@ -551,73 +544,22 @@ impl Planner {
         }
     }
 
-    fn acquire(&mut self, tables: &PortTables) {
+    /// Counts a use of each backend; nothing in the place of those that got no id.
+    fn acquire(&mut self, backends: &[Backend], tables: &PortTables) -> Vec<Option<Member>> {
         let ids = &mut self.backends[tables.family as usize];
         let datagrams = tables.frontends.iter().any(|(key, _)| key.protocol == Protocol::Udp);
-        for backend in tables.sets.iter().flatten().chain(&tables.draining) {
-            if ids.acquire(backend.address, backend.state, datagrams).is_none() {
-                self.starved += 1;
-            }
-        }
+        let member = |backend: &Backend| {
+            let id = ids.acquire(backend.address, backend.state, datagrams)?;
+            Some(Member { id, state: backend.state })
+        };
+        let members: Vec<_> = backends.iter().map(member).collect();
+        self.starved += members.iter().filter(|member| member.is_none()).count() as u64;
+        members
     }
 
-    fn release(&mut self, tables: &PortTables) {
-        let ids = &mut self.backends[tables.family as usize];
-        for backend in tables.sets.iter().flatten().chain(&tables.draining) {
-            ids.release(backend.address, backend.state);
-        }
-    }
-}
-
-impl PortState {
-    /// Its rows of `ranges`.
-    fn ranges(&self) -> impl Iterator<Item = (u32, IpNet)> + '_ {
-        self.tables.source_ranges.iter().map(|range| (self.id, *range))
-    }
-
-    /// The run that holds exactly these backends.
-    fn run_of(&self, addresses: &[SocketAddr]) -> Option<Run> {
-        let same =
-            |set: &&Vec<Backend>| set.iter().map(|b| b.address).eq(addresses.iter().copied());
-        let at = self.tables.sets.iter().position(|set| same(&set))?;
-        self.runs[at]
-    }
-}
-
-fn row(id: u32, frontend: &Frontend, tables: &PortTables, runs: &[Option<Run>]) -> Service {
-    let mut flags = 0;
-    if frontend.affinity_s.is_some() {
-        flags |= service_flags::AFFINITY;
-    }
-    if frontend.local_only {
-        flags |= service_flags::LOCAL;
-    }
-    if frontend.kind == Kind::NodePort {
-        flags |= service_flags::NODE_PORT;
-    }
-    if frontend.ranged {
-        flags |= service_flags::SOURCE_RANGES;
-    }
-    if frontend.dsr {
-        flags |= service_flags::DSR;
-    }
-    match frontend.source {
-        SourceAddress::AsPlaced => {}
-        SourceAddress::Kept => flags |= service_flags::KEEP_SOURCE,
-        SourceAddress::Masked => flags |= service_flags::MASQUERADE,
-    }
-    let run = runs[frontend.set];
-    if run.is_none() && frontend.when_empty == WhenEmpty::Drop {
-        flags |= service_flags::DROP;
-    }
-    Service {
-        slot_base: run.map_or(0, |run| run.base),
-        slot_count: run.map_or(0, |run| run.count),
-        id,
-        flags,
-        affinity_s: frontend.affinity_s.map_or(0, Into::into),
-        // A set is a list of pods: never as many as u32 can count.
-        backend_count: run.map_or(0, |_| tables.sets[frontend.set].len() as u32),
+    fn release(&mut self, port: &Port) {
+        let ids = &mut self.backends[port.family as usize];
+        port.members().for_each(|member| ids.release(member.id, member.state));
     }
 }
 

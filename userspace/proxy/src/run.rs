@@ -23,8 +23,9 @@ const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// How often the plugin's file is looked at for pods with host ports.
 const HOST_PORTS: Duration = Duration::from_millis(250);
-/// Events that are taken in before the tables are written.
-const BATCH: usize = 1024;
+/// Events that are taken in before the tables are written: objects as they were decoded, much larger than
+/// what is kept of them.
+pub(crate) const BATCH: usize = 128;
 
 /// What happens around the proxy.
 #[derive(Debug)]

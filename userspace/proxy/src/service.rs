@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 
 use crate::config::ForwardingMode;
+use crate::endpoint::Names;
 use crate::frontend::Protocol;
 use crate::objects::{self, Object};
 
@@ -77,15 +78,15 @@ pub struct ProxiedService {
     /// The object's uid.
     pub uid: Box<str>,
     /// The addresses inside the cluster.
-    pub cluster_ips: Vec<IpAddr>,
+    pub cluster_ips: Box<[IpAddr]>,
     /// Addresses that somebody else routes to the nodes.
-    pub external_ips: Vec<IpAddr>,
+    pub external_ips: Box<[IpAddr]>,
     /// Addresses of the load balancer that reach the node unchanged.
-    pub load_balancer_ips: Vec<IpAddr>,
+    pub load_balancer_ips: Box<[IpAddr]>,
     /// Who may use the load balancer's addresses; empty means everybody.
-    pub source_ranges: Vec<IpNet>,
+    pub source_ranges: Box<[IpNet]>,
     /// The ports.
-    pub ports: Vec<ServicePort>,
+    pub ports: Box<[ServicePort]>,
     /// For traffic to the cluster addresses.
     pub internal_policy: TrafficPolicy,
     /// For traffic from outside to every other address.
@@ -101,7 +102,8 @@ pub struct ProxiedService {
 impl ProxiedService {
     /// Parses an object. `None`: nothing to translate (headless, ExternalName, no address yet, or
     /// left to another proxy by label).
-    pub fn parse(object: &objects::Service) -> Option<Self> {
+    /// `names` keeps one copy of each port's name.
+    pub fn parse(object: &objects::Service, names: &mut Names) -> Option<Self> {
         if object.meta().labels.contains_key(PROXY_NAME_LABEL) {
             return None;
         }
@@ -122,10 +124,10 @@ impl ProxiedService {
             load_balancer_ips: if with_load_balancer {
                 load_balancer_ips(object.status.as_ref())
             } else {
-                Vec::new()
+                Box::default()
             },
             source_ranges: source_ranges(spec),
-            ports: spec.ports.iter().filter_map(port).collect(),
+            ports: spec.ports.iter().filter_map(|spec| port(spec, names)).collect(),
             internal_policy: TrafficPolicy::parse(&spec.internal_traffic_policy),
             external_policy,
             affinity_s: affinity(spec),
@@ -143,7 +145,7 @@ impl ProxiedService {
     }
 }
 
-fn cluster_ips(spec: &objects::ServiceSpec) -> Vec<IpAddr> {
+fn cluster_ips(spec: &objects::ServiceSpec) -> Box<[IpAddr]> {
     if spec.cluster_ips.is_empty() {
         spec.cluster_ip.parse().into_iter().collect()
     } else {
@@ -152,11 +154,11 @@ fn cluster_ips(spec: &objects::ServiceSpec) -> Vec<IpAddr> {
 }
 
 /// "None" of a headless Service is no address, and so are not yet allotted ones.
-fn addresses(texts: &[String]) -> Vec<IpAddr> {
+fn addresses(texts: &[String]) -> Box<[IpAddr]> {
     texts.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
-fn load_balancer_ips(status: Option<&objects::ServiceStatus>) -> Vec<IpAddr> {
+fn load_balancer_ips(status: Option<&objects::ServiceStatus>) -> Box<[IpAddr]> {
     status
         .and_then(|status| status.load_balancer.as_ref())
         .into_iter()
@@ -167,7 +169,7 @@ fn load_balancer_ips(status: Option<&objects::ServiceStatus>) -> Vec<IpAddr> {
         .collect()
 }
 
-fn source_ranges(spec: &objects::ServiceSpec) -> Vec<IpNet> {
+fn source_ranges(spec: &objects::ServiceSpec) -> Box<[IpNet]> {
     let texts = spec.load_balancer_source_ranges.iter();
     texts.filter_map(|text| text.trim().parse().ok()).collect()
 }
@@ -190,9 +192,9 @@ fn forwarding(object: &objects::Service) -> Option<ForwardingMode> {
     ForwardingMode::from_str(text, true).ok()
 }
 
-fn port(port: &objects::ServicePort) -> Option<ServicePort> {
+fn port(port: &objects::ServicePort, names: &mut Names) -> Option<ServicePort> {
     Some(ServicePort {
-        name: port.name.as_str().into(),
+        name: names.keep(&port.name),
         protocol: Protocol::parse(&port.protocol)?,
         port: number(port.port)?,
         node_port: number(port.node_port),
@@ -210,7 +212,7 @@ mod tests {
 
     fn parse(spec: &serde_json::Value) -> Option<ProxiedService> {
         let object = serde_json::json!({ "metadata": { "name": "web" }, "spec": spec });
-        ProxiedService::parse(&objects::from_json("v1", "Service", &object))
+        ProxiedService::parse(&objects::from_json("v1", "Service", &object), &mut Names::default())
     }
 
     #[test]
@@ -232,7 +234,7 @@ mod tests {
             "spec": { "clusterIP": "10.96.0.7" },
         });
         let object = objects::from_json("v1", "Service", &object);
-        assert_eq!(ProxiedService::parse(&object), None);
+        assert_eq!(ProxiedService::parse(&object, &mut Names::default()), None);
     }
 
     #[test]
@@ -260,7 +262,7 @@ mod tests {
             ] } },
         });
         let object = objects::from_json("v1", "Service", &object);
-        let service = ProxiedService::parse(&object).expect("proxied");
-        assert_eq!(service.load_balancer_ips, ["192.0.2.1".parse::<IpAddr>().expect("address")]);
+        let service = ProxiedService::parse(&object, &mut Names::default()).expect("proxied");
+        assert_eq!(*service.load_balancer_ips, ["192.0.2.1".parse::<IpAddr>().expect("address")]);
     }
 }

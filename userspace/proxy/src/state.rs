@@ -88,6 +88,8 @@ pub(crate) struct State {
     settled: bool,
     names: NamesLog,
     must_reread: bool,
+    /// Whether another backend than before may be the node itself.
+    must_look_here: bool,
     /// When the plugin's file was changed, as of its last reading.
     attachments_read: Option<SystemTime>,
     host_ports: BTreeMap<ServiceName, Vec<PortTables>>,
@@ -146,6 +148,7 @@ impl State {
             slices_known: false,
             settled: false,
             must_reread: false,
+            must_look_here: true,
             attachments_read: None,
             host_ports: BTreeMap::new(),
             changed_host_ports: BTreeSet::new(),
@@ -314,8 +317,14 @@ impl State {
         let Plan { gone, .. } = {
             let plan = self.planner.take_plan(now);
             let tables = self.datapath.tables();
+            let addresses = &self.node.addresses;
+            let is_here = |row: &BackendRow| addresses.contains(&row.address.ip());
+            self.must_look_here |= plan.backends.iter().chain(&plan.gone).any(is_here);
             let written = rows::apply(tables, &plan, &self.ways).and_then(|()| {
-                rows::set_host_backends(tables, self.planner.serves_on(&self.node.addresses))
+                if !std::mem::take(&mut self.must_look_here) {
+                    return Ok(());
+                }
+                rows::set_host_backends(tables, self.planner.serves_on(addresses))
             });
             if let Err(error) = written {
                 tracing::error!(%error, "cannot write the tables");
@@ -414,6 +423,7 @@ impl State {
         self.cut_connections();
         self.measure();
         self.forget_backends(now);
+        self.desired.forget_names();
         if self.settled && self.names.is_due() {
             self.write_names();
         }
@@ -517,7 +527,7 @@ impl State {
                 self.to_forget.clear();
                 self.desired.touch_all();
                 self.changed_host_ports.extend(self.host_ports.keys().cloned());
-                (self.settled, self.must_reread) = (false, false);
+                (self.settled, self.must_reread, self.must_look_here) = (false, false, true);
             }
             Err(error) => tracing::error!(%error, "cannot read the tables"),
         }
@@ -553,6 +563,7 @@ impl State {
         let addresses: Vec<_> = hosts.iter().filter(served).copied().collect();
         if addresses != self.node.addresses {
             self.node.addresses = addresses;
+            self.must_look_here = true;
             self.set_node();
             self.attachments_read = None;
         }

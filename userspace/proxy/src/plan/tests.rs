@@ -6,7 +6,7 @@ use std::time::Duration;
 use skep_abi::backend_state;
 
 use super::*;
-use crate::frontend::{BackendState, Protocol};
+use crate::frontend::{BackendState, Frontend, Protocol, SourceAddress, WhenEmpty};
 use crate::room::Room;
 
 const CAPACITY: Capacity = capacity(4096, 64, 1 << 10);
@@ -350,7 +350,7 @@ fn without_memory_to_grow_others_are_served_until_there_is_some() {
     planner.set_service(&late, tables("10.96.0.8", &[4, 5, 6]), now);
     kernel.apply(planner.take_plan(now));
     assert_eq!(kernel.reach("10.96.0.7", 80), [1, 2, 3]);
-    let note = "the node's tables have no room for its endpoints".to_owned();
+    let note = "the node's tables have no room for all of its endpoints".to_owned();
     assert_eq!(planner.refusals(&late), [("TablesFull", note)]);
 
     planner.set_limits(&Capacity { slots: Room { size: 512, limit: 2 * chunk }, ..CAPACITY });
