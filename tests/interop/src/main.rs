@@ -5,7 +5,6 @@
 //! exception that is no longer needed is one as well.
 #![forbid(unsafe_code)]
 
-mod agent;
 mod api;
 mod ask;
 mod asker;
@@ -56,7 +55,7 @@ enum Task {
     Ask,
     /// skep's part of a node
     #[command(hide = true)]
-    Agent(Box<agent::Flags>),
+    Agent(Box<skep_netns_tests::agent::Flags>),
 }
 
 #[derive(clap::Args)]
@@ -84,7 +83,7 @@ fn main() -> ExitCode {
             skep_netns_tests::responder::serve_at(&addresses, &name).map_err(Into::into)
         }
         Task::Ask => asker::run(),
-        Task::Agent(flags) => agent::run(*flags),
+        Task::Agent(flags) => skep_netns_tests::agent::run(*flags),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -27,12 +27,31 @@ pub struct Server {
     child: Child,
 }
 
-/// A client that talks over one socket until it is stopped.
+/// A client that talks over one socket or over many until it is stopped.
 #[derive(Debug)]
 pub struct Steady {
     child: Child,
     output: BufReader<ChildStdout>,
 }
+
+/// Many connections at once.
+#[derive(Debug)]
+pub struct Rush {
+    _client: Server,
+}
+
+/// One question over a new socket, answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visit {
+    /// Who answered.
+    pub server: String,
+    /// When it began, by [`skep_bpf::monotonic_ns`].
+    pub began_ns: u64,
+}
+
+/// A client that asks over a new socket each time, until it is stopped.
+#[derive(Debug)]
+pub struct Visits(Steady);
 
 impl Place {
     /// A network namespace by name; sockets of its processes belong to the control group.
@@ -45,14 +64,28 @@ impl Place {
         &self.namespace
     }
 
+    /// The control group.
+    pub fn cgroup(&self) -> Option<&Path> {
+        self.cgroup.as_deref()
+    }
+
     /// Starts a server for TCP and UDP, and waits until it listens.
     pub fn serve(&self, port: u16, name: &str) -> Server {
-        let mut command = self.probe(&["serve", &port.to_string(), name]);
+        self.server(&["serve", &port.to_string(), name])
+    }
+
+    /// Starts a server for TCP and UDP on many ports, each of which has its number as its name.
+    pub fn serve_ports(&self, ports: std::ops::Range<u16>) -> Server {
+        self.server(&["serve-ports", &ports.start.to_string(), &ports.len().to_string()])
+    }
+
+    fn server(&self, words: &[&str]) -> Server {
+        let mut command = self.probe(words);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the probe runs");
         let output = child.stdout.take().expect("a pipe was asked for");
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).expect("the probe speaks");
-        assert_eq!(line.trim(), "ready", "the server on port {port} did not start");
+        assert_eq!(line.trim(), "ready", "{words:?} did not start");
         Server { child }
     }
 
@@ -80,18 +113,44 @@ impl Place {
 
     /// Starts to talk over one socket; returns once the server has answered for the first time.
     pub fn talk(&self, protocol: &str, address: &str) -> Steady {
-        let mut command = self.probe(&["steady", protocol, address]);
+        self.steady(&["steady", protocol, address])
+    }
+
+    /// Starts to talk over many sockets in turn; returns once the server has answered over each.
+    pub fn crowd(&self, protocol: &str, address: &str, size: u16) -> Steady {
+        self.steady(&["crowd", protocol, address, &size.to_string()])
+    }
+
+    /// Starts to ask over a new socket each time; returns once the server has answered for the first
+    /// time.
+    pub fn visit(&self, protocol: &str, address: &str) -> Visits {
+        Visits(self.steady(&["visit", protocol, address]))
+    }
+
+    /// Opens many connections at the same time, and keeps those that come about until it is dropped.
+    /// Waits for none.
+    pub fn rush(&self, address: &str, size: u16) -> Rush {
+        let mut command = self.probe(&["rush", address, &size.to_string()]);
+        let child = command.stdin(Stdio::null()).spawn().expect("the probe runs");
+        Rush { _client: Server { child } }
+    }
+
+    fn steady(&self, words: &[&str]) -> Steady {
+        let mut command = self.probe(words);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the probe runs");
         let mut output = BufReader::new(child.stdout.take().expect("a pipe was asked for"));
         let mut line = String::new();
         output.read_line(&mut line).expect("the probe speaks");
-        assert!(line.starts_with("ready"), "{address} did not answer over {protocol}");
-        Steady { child, output }
+        let steady = Steady { child, output };
+        if line.trim() != "ready" {
+            panic!("{words:?}: {}", steady.end().expect_err("it was not ready"));
+        }
+        steady
     }
 
     fn probe(&self, words: &[&str]) -> Command {
-        self.command(&probe_program(), words)
+        self.command(&program("skep-probe"), words)
     }
 
     /// A program in this namespace and control group.
@@ -101,17 +160,20 @@ impl Place {
             None => String::new(),
         };
         let mut command = Command::new("sh");
-        let script = format!("{join}exec nsenter --net=/run/netns/{} -- \"$@\"", self.namespace);
+        // A crowd has many sockets.
+        let limit = "ulimit -n $(ulimit -Hn) && ";
+        let script =
+            format!("{join}{limit}exec nsenter --net=/run/netns/{} -- \"$@\"", self.namespace);
         command.args(["-c", &script, "sh"]).arg(program).args(words);
         command
     }
 }
 
-/// Beside the test's own program: `target/PROFILE/deps/TEST` and `target/PROFILE/skep-probe`.
-fn probe_program() -> PathBuf {
+/// Beside the test's own program: `target/PROFILE/deps/TEST` and `target/PROFILE/NAME`.
+pub(crate) fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a test knows its program");
     let profile = own.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
-    profile.join("skep-probe")
+    profile.join(name)
 }
 
 impl Drop for Server {
@@ -130,7 +192,13 @@ impl Steady {
     }
 
     /// Waits until something ends the talk; the same answer.
-    pub fn end(mut self) -> Result<u64, String> {
+    pub fn end(self) -> Result<u64, String> {
+        let text = self.end_text()?;
+        Ok(text.trim().parse().expect("a count"))
+    }
+
+    /// What it printed in the end.
+    fn end_text(mut self) -> Result<String, String> {
         let mut text = String::new();
         self.output.read_to_string(&mut text).expect("the probe speaks");
         let status = self.child.wait().expect("it is our child");
@@ -141,7 +209,20 @@ impl Steady {
         if !status.success() {
             return Err(error.trim().to_owned());
         }
-        Ok(text.trim().parse().expect("a count"))
+        Ok(text)
+    }
+}
+
+impl Visits {
+    /// Stops asking. All visits in order; the error is what ended them before their time.
+    pub fn stop(mut self) -> Result<Vec<Visit>, String> {
+        drop(self.0.child.stdin.take());
+        let text = self.0.end_text()?;
+        let visit = |line: &str| {
+            let (server, began_ns) = line.split_once(' ').expect("NAME NANOSECONDS");
+            Visit { server: server.to_owned(), began_ns: began_ns.parse().expect("a number") }
+        };
+        Ok(text.lines().map(visit).collect())
     }
 }
 

@@ -1,19 +1,28 @@
 //! Services without an API: the proxy's pure functions, and its writer on each node's tables.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 use skep_bpf::Tables;
 use skep_proxy::desired::Desired;
 use skep_proxy::host_ports;
-use skep_proxy::local_node::LocalNode;
+use skep_proxy::local_node::{LocalNode, Sources};
 use skep_proxy::names::NamesLog;
-use skep_proxy::objects;
+use skep_proxy::objects::{self, EndpointSlice, Service};
 use skep_proxy::plan::Planner;
 use skep_proxy::rows;
+use skep_proxy::verify::{self, Cluster, Difference};
 use skep_proxy::ways::Ways;
 
 use crate::node::{Node, Pod};
+
+/// What a slice has of pods.
+type AddressOf = fn(&Pod) -> IpAddr;
+/// Every Service has a slice of each family; those of one family ignore the other.
+const FAMILIES: [(&str, AddressOf); 2] =
+    [("IPv4", |pod| pod.address), ("IPv6", |pod| pod.address6)];
 
 /// The proxy of one node.
 pub struct Services<'a> {
@@ -22,17 +31,26 @@ pub struct Services<'a> {
     desired: Desired,
     planner: Planner,
     node: LocalNode,
+    /// The objects as they are now, by their names.
+    services: BTreeMap<String, Service>,
+    slices: BTreeMap<String, EndpointSlice>,
 }
 
 impl<'a> Services<'a> {
     /// Starts on what the node's tables hold. Nothing is removed until the first [`Services::sync`].
     pub fn start(node: &'a Node) -> Self {
+        Self::start_with(node, Sources::default())
+    }
+
+    /// The same, treating clients' addresses in another way.
+    pub fn start_with(node: &'a Node, sources: Sources) -> Self {
         let tables = node.tables();
         let snapshot = rows::snapshot(&tables).expect("the tables can be read");
         let capacity = rows::capacity(&tables).expect("the tables can be read");
         let local = LocalNode {
             name: node.name.as_str().into(),
-            addresses: vec![node.address],
+            addresses: vec![node.address, node.address6],
+            sources,
             ..LocalNode::default()
         };
         Self {
@@ -41,13 +59,23 @@ impl<'a> Services<'a> {
             desired: Desired::new(local.clone()),
             node: local,
             tables,
+            services: BTreeMap::new(),
+            slices: BTreeMap::new(),
         }
     }
 
     /// Adds or replaces a Service with one port, called `http`.
     pub fn service(&mut self, name: &str, spec: &Value) -> &mut Self {
-        let object = json!({ "metadata": { "namespace": "test", "name": name }, "spec": spec });
-        self.desired.set_service(&objects::from_json("v1", "Service", &object));
+        self.annotated(name, &json!({}), spec)
+    }
+
+    /// The same with annotations.
+    pub fn annotated(&mut self, name: &str, annotations: &Value, spec: &Value) -> &mut Self {
+        let metadata = json!({ "namespace": "test", "name": name, "annotations": annotations });
+        let object = json!({ "metadata": metadata, "spec": spec });
+        let object = objects::from_json("v1", "Service", &object);
+        self.desired.set_service(&object);
+        self.services.insert(name.to_owned(), object);
         self
     }
 
@@ -71,26 +99,30 @@ impl<'a> Services<'a> {
         ending: &[(&Pod, &Node)],
         ready: &[(&Pod, &Node)],
     ) -> &mut Self {
-        let endpoint = |(pod, node): &(&Pod, &Node), ready: bool| {
-            json!({
-                "addresses": [pod.address], "nodeName": node.name,
-                "conditions": { "ready": ready, "serving": true, "terminating": !ready },
-            })
-        };
-        let ending = ending.iter().map(|pod| endpoint(pod, false));
-        let endpoints: Vec<Value> =
-            ready.iter().map(|pod| endpoint(pod, true)).chain(ending).collect();
-        let object = json!({
-            "metadata": {
-                "namespace": "test", "name": service,
-                "labels": { "kubernetes.io/service-name": service },
-            },
-            "addressType": "IPv4",
-            "endpoints": endpoints,
-            "ports": [{ "name": "http", "port": port, "protocol": protocol }],
-        });
-        let object = objects::from_json("discovery.k8s.io/v1", "EndpointSlice", &object);
-        self.desired.set_slice(&object);
+        for (family, address_of) in FAMILIES {
+            let endpoint = |(pod, node): &(&Pod, &Node), ready: bool| {
+                json!({
+                    "addresses": [address_of(pod)], "nodeName": node.name,
+                    "conditions": { "ready": ready, "serving": true, "terminating": !ready },
+                })
+            };
+            let ending = ending.iter().map(|pod| endpoint(pod, false));
+            let endpoints: Vec<Value> =
+                ready.iter().map(|pod| endpoint(pod, true)).chain(ending).collect();
+            let name = format!("{service}-{}", family.to_lowercase());
+            let object = json!({
+                "metadata": {
+                    "namespace": "test", "name": name,
+                    "labels": { "kubernetes.io/service-name": service },
+                },
+                "addressType": family,
+                "endpoints": endpoints,
+                "ports": [{ "name": "http", "port": port, "protocol": protocol }],
+            });
+            let object = objects::from_json("discovery.k8s.io/v1", "EndpointSlice", &object);
+            self.desired.set_slice(&object);
+            self.slices.insert(name, object);
+        }
         self
     }
 
@@ -129,5 +161,18 @@ impl<'a> Services<'a> {
             self.on.close_sockets(&cookies);
         }
         plan.services.len() + plan.removed.len()
+    }
+
+    /// Where the tables differ from what a fresh start would write.
+    pub fn verify(&self) -> Vec<Difference> {
+        let cluster = Cluster {
+            services: self.services.values().cloned().collect(),
+            slices: self.slices.values().cloned().collect(),
+            host_ports: Vec::new(),
+        };
+        let names = self.planner.ids().map(|(id, key)| (id, key.to_string())).collect();
+        let expected = verify::expected(&cluster, &self.node, rows::capacity(&self.tables));
+        let found = verify::found(&self.tables, &names).expect("the tables can be read");
+        verify::compare(&expected, &found)
     }
 }

@@ -1,20 +1,25 @@
 //! A network of namespaces and its end.
 
+use skep_bpf::Sizes;
 use skep_network::topology::Routing;
 
 use crate::command::ip;
 use crate::guard::Guard;
-use crate::node::Node;
+use crate::node::{Node, host_address, host_address6};
 use crate::probe::Place;
 
 const PREFIX: &str = "skept";
+/// The outside's number on the switch.
+const OUTSIDE: u8 = 1;
+/// How much of what agents said is shown when a test fails.
+const LAST_LINES: usize = 20;
 
 /// Two nodes on a switch and an outside that is their default gateway.
 ///
 /// ```text
-///   pods -- node a (192.0.2.10) --+
-///                                 +-- switch -- outside (192.0.2.1)
-///   pods -- node b (192.0.2.11) --+
+///   pods -- node a (192.0.2.10, 2001:db8::a) --+
+///                                              +-- switch -- outside (192.0.2.1, 2001:db8::1)
+///   pods -- node b (192.0.2.11, 2001:db8::b) --+
 /// ```
 pub struct World {
     // Dropped first: nodes end their pods' processes.
@@ -25,6 +30,22 @@ pub struct World {
 impl World {
     /// Builds a world whose nodes reach each other in this way.
     pub fn new(routing: Routing) -> Self {
+        let world = Self::without_agents(routing);
+        world.start_agents();
+        world
+    }
+
+    /// The same, with tables of these sizes on its nodes.
+    pub fn with_sizes(routing: Routing, sizes: &Sizes) -> Self {
+        let world = Self::without_agents(routing);
+        for node in &world.nodes {
+            node.make_tables(sizes);
+        }
+        world.start_agents();
+        world
+    }
+
+    fn without_agents(routing: Routing) -> Self {
         let guard = Guard::new(PREFIX);
         let (name, folder) = (guard.name().to_owned(), guard.folder());
 
@@ -32,27 +53,16 @@ impl World {
         ip(&format!("netns add {switch}"));
         ip(&format!("-n {switch} link add bridge type bridge"));
         ip(&format!("-n {switch} link set bridge up"));
-        plug(&name, "out", "192.0.2.1/24");
+        plug(&name, "out", OUTSIDE);
         let mut nodes = Vec::new();
-        for (short, address, range) in
-            [("a", "192.0.2.10", "10.244.0.0/24"), ("b", "192.0.2.11", "10.244.1.0/24")]
-        {
-            plug(&name, short, &format!("{address}/24"));
-            ip(&format!("-n {name}-{short} route add default via 192.0.2.1"));
-            let node = Node::new(
-                &name,
-                short,
-                address.parse().expect("an address"),
-                range.parse().expect("a range"),
-                routing,
-                &folder,
-                guard.cgroup(short),
-            );
-            nodes.push(node);
+        for (short, number) in [("a", 10), ("b", 11)] {
+            plug(&name, short, number);
+            for gateway in [host_address(OUTSIDE), host_address6(OUTSIDE)] {
+                ip(&format!("-n {name}-{short} route add default via {gateway}"));
+            }
+            nodes.push(Node::new(&name, short, number, routing, &folder, guard.cgroup(short)));
         }
-        let world = Self { nodes, guard };
-        world.start_agents();
-        world
+        Self { nodes, guard }
     }
 
     /// Starts, or starts again, what an agent does on each node: every handle is new, every table and
@@ -103,6 +113,11 @@ impl World {
         Place::new(&far, None)
     }
 
+    /// Where state of the world lies.
+    pub fn folder(&self) -> std::path::PathBuf {
+        self.guard.folder()
+    }
+
     /// A host that is not part of the cluster.
     pub fn outside(&self) -> Place {
         Place::new(&format!("{}-out", self.guard.name()), None)
@@ -110,10 +125,15 @@ impl World {
 }
 
 impl Drop for World {
-    /// What the datapath counted is the first thing to look at when a test fails.
+    /// What the datapath counted and the agents said is the first thing to look at when a test fails.
     fn drop(&mut self) {
         if std::thread::panicking() {
             for node in &self.nodes {
+                let log = std::fs::read_to_string(node.agent_log()).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                for line in &lines[lines.len().saturating_sub(LAST_LINES)..] {
+                    eprintln!("node {}: agent: {line}", node.name);
+                }
                 for (hook, reason, counter) in node.counters() {
                     let (hook, reason) = (hook.name(), reason.name());
                     eprintln!("node {}: {hook}: {reason}: {} packets", node.name, counter.packets);
@@ -138,7 +158,7 @@ fn link(one: (&str, &str, &str), other: (&str, &str, &str), mtu: u32) {
 }
 
 /// Makes a namespace with a device `eth0` on the switch.
-fn plug(world: &str, short: &str, address: &str) {
+fn plug(world: &str, short: &str, number: u8) {
     let (namespace, switch) = (format!("{world}-{short}"), format!("{world}-switch"));
     ip(&format!("netns add {namespace}"));
     ip(&format!(
@@ -146,6 +166,8 @@ fn plug(world: &str, short: &str, address: &str) {
     ));
     ip(&format!("-n {switch} link set port-{short} master bridge up"));
     ip(&format!("-n {namespace} link set lo up"));
-    ip(&format!("-n {namespace} addr add {address} dev eth0"));
+    ip(&format!("-n {namespace} addr add {}/24 dev eth0", host_address(number)));
+    // Used at once, without asking whether somebody else has it.
+    ip(&format!("-n {namespace} addr add {}/64 dev eth0 nodad", host_address6(number)));
     ip(&format!("-n {namespace} link set eth0 up"));
 }

@@ -2,51 +2,46 @@
 //! clients that ask once or keep talking. One process sits in one network namespace and one cgroup.
 #![forbid(unsafe_code)]
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use skep_netns_tests::responder::{WHO, serve};
+use skep_netns_tests::responder::{self, WHO};
+use skep_netns_tests::talk::Talk;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const USAGE: &str = "usage:
   skep-probe serve PORT NAME        TCP and UDP; says \"ready\", then serves until killed
-  skep-probe ask tcp|udp|udp-unconnected ADDRESS:PORT
+  skep-probe serve-ports FIRST COUNT
+                                    the same on many ports; the name is the port's number
+  skep-probe ask PROTOCOL ADDRESS:PORT
                                     prints the server's NAME and the client address that it saw
-  skep-probe bulk tcp|udp ADDRESS:PORT
+  skep-probe bulk PROTOCOL ADDRESS:PORT
                                     sends a megabyte, or a datagram that takes several packets, and waits
                                     for all of it to come back
-  skep-probe steady tcp|udp ADDRESS:PORT
-                                    talks over one socket until standard input ends; prints how often";
+  skep-probe steady PROTOCOL ADDRESS:PORT
+                                    talks over one socket until standard input ends; prints how often
+  skep-probe crowd PROTOCOL ADDRESS:PORT COUNT
+                                    the same over many sockets in turn, at a bounded rate
+  skep-probe visit PROTOCOL ADDRESS:PORT
+                                    asks over a new socket each time until standard input ends, at a
+                                    bounded rate; prints each NAME and when it began to ask
+  skep-probe rush ADDRESS:PORT COUNT
+                                    opens TCP connections all at the same time, and keeps them until killed
+PROTOCOL is tcp, udp or udp-unconnected";
 
-/// How long an answer may take. Local networks need microseconds; a lost packet shows as this.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two questions of a crowd.
+const CROWD_PAUSE: Duration = Duration::from_millis(1);
+/// Between two visits: a minute of them needs fewer ports than a client has.
+const VISIT_PAUSE: Duration = Duration::from_millis(4);
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let outcome = match words.as_slice() {
-        ["serve", port, name] => {
-            port.parse().map_err(io::Error::other).and_then(|p| serve(p, name))
-        }
-        [verb, protocol, address] => match address.parse() {
-            Ok(address) => match (*verb, *protocol) {
-                ("ask", "tcp") => ask_tcp(address),
-                ("ask", "udp") => ask_udp(address),
-                ("ask", "udp-unconnected") => ask_udp_unconnected(address),
-                ("bulk", "tcp") => bulk_tcp(address),
-                ("bulk", "udp") => bulk_udp(address),
-                ("steady", "tcp") => steady_tcp(address),
-                ("steady", "udp") => steady_udp(address),
-                _ => Err(io::Error::other(USAGE)),
-            },
-            Err(error) => Err(io::Error::other(error)),
-        },
-        _ => Err(io::Error::other(USAGE)),
-    };
-    match outcome {
+    match run(&words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{:?}: {error}", error.kind());
@@ -55,83 +50,38 @@ fn main() -> ExitCode {
     }
 }
 
-fn connect(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_nodelay(true)?;
-    Ok(BufReader::new(stream))
-}
-
-fn say(stream: &mut BufReader<TcpStream>, line: &str) -> io::Result<String> {
-    stream.get_mut().write_all(format!("{line}\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_line(&mut answer)?;
-    if answer.is_empty() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+fn run(words: &[&str]) -> io::Result<()> {
+    match words {
+        ["serve", port, name] => responder::serve(number(port)?, name),
+        ["serve-ports", first, count] => responder::serve_ports(number(first)?, number(count)?),
+        ["ask", protocol, address] => ask(protocol, to(address)?),
+        ["bulk", protocol, address] => bulk(protocol, to(address)?),
+        ["steady", protocol, address] => steady(protocol, to(address)?),
+        ["crowd", protocol, address, count] => crowd(protocol, to(address)?, number(count)?),
+        ["visit", protocol, address] => visit(protocol, to(address)?),
+        ["rush", address, count] => rush(to(address)?, number(count)?),
+        _ => Err(io::Error::other(USAGE)),
     }
-    Ok(answer.trim_end().to_owned())
 }
 
-fn ask_tcp(address: SocketAddr) -> io::Result<()> {
-    println!("{}", say(&mut connect(address)?, WHO)?);
+fn number(text: &str) -> io::Result<u16> {
+    text.parse().map_err(io::Error::other)
+}
+
+fn to(text: &str) -> io::Result<SocketAddr> {
+    text.parse().map_err(io::Error::other)
+}
+
+fn ask(protocol: &str, address: SocketAddr) -> io::Result<()> {
+    println!("{}", Talk::open(protocol, address)?.say(WHO)?);
     Ok(())
 }
 
-fn bulk_tcp(address: SocketAddr) -> io::Result<()> {
-    let mut stream = connect(address)?;
-    let line = "skep".repeat(1 << 18);
-    if say(&mut stream, &line)? != line {
-        return Err(io::Error::other("something else came back"));
-    }
-    println!("{}", say(&mut stream, WHO)?);
-    Ok(())
-}
-
-fn datagram_socket(address: SocketAddr) -> io::Result<UdpSocket> {
-    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = UdpSocket::bind(any)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    Ok(socket)
-}
-
-fn ask_udp(address: SocketAddr) -> io::Result<()> {
-    let socket = datagram_socket(address)?;
-    socket.connect(address)?;
-    if socket.peer_addr()? != address {
-        return Err(io::Error::other(format!("the peer is {}", socket.peer_addr()?)));
-    }
-    socket.send(WHO.as_bytes())?;
-    let mut buffer = [0; 2048];
-    let length = socket.recv(&mut buffer)?;
-    println!("{}", String::from_utf8_lossy(&buffer[..length]));
-    Ok(())
-}
-
-fn bulk_udp(address: SocketAddr) -> io::Result<()> {
-    let socket = datagram_socket(address)?;
-    socket.connect(address)?;
-    let datagram = b"skep".repeat(1000);
-    let mut buffer = [0; 8192];
-    socket.send(&datagram)?;
-    let length = socket.recv(&mut buffer)?;
-    if buffer[..length] != datagram {
-        return Err(io::Error::other("something else came back"));
-    }
-    socket.send(WHO.as_bytes())?;
-    let length = socket.recv(&mut buffer)?;
-    println!("{}", String::from_utf8_lossy(&buffer[..length]));
-    Ok(())
-}
-
-fn ask_udp_unconnected(address: SocketAddr) -> io::Result<()> {
-    let socket = datagram_socket(address)?;
-    socket.send_to(WHO.as_bytes(), address)?;
-    let mut buffer = [0; 2048];
-    let (length, from) = socket.recv_from(&mut buffer)?;
-    if from != address {
-        return Err(io::Error::other(format!("asked {address}, {from} answered")));
-    }
-    println!("{}", String::from_utf8_lossy(&buffer[..length]));
+fn bulk(protocol: &str, address: SocketAddr) -> io::Result<()> {
+    let mut talk = Talk::open(protocol, address)?;
+    let words = if protocol == "tcp" { 1 << 18 } else { 1000 };
+    talk.echo(&"skep".repeat(words))?;
+    println!("{}", talk.say(WHO)?);
     Ok(())
 }
 
@@ -147,44 +97,82 @@ fn until_input_ends() -> Arc<AtomicBool> {
     ended
 }
 
-fn steady_tcp(address: SocketAddr) -> io::Result<()> {
-    let mut stream = connect(address)?;
-    let name = say(&mut stream, WHO)?;
-    println!("ready {name}");
-    io::stdout().flush()?;
+fn say_ready() -> io::Result<()> {
+    println!("ready");
+    io::stdout().flush()
+}
+
+fn steady(protocol: &str, address: SocketAddr) -> io::Result<()> {
+    let mut talk = Talk::open(protocol, address)?;
+    talk.say(WHO)?;
+    say_ready()?;
     let ended = until_input_ends();
     let mut count: u64 = 0;
     while !ended.load(Ordering::Relaxed) {
-        let line = count.to_string();
-        let answer = say(&mut stream, &line)?;
-        if answer != line {
-            return Err(io::Error::other(format!("said {line}, heard {answer}")));
-        }
+        talk.echo(&count.to_string())?;
         count += 1;
     }
     println!("{count}");
     Ok(())
 }
 
-fn steady_udp(address: SocketAddr) -> io::Result<()> {
-    let socket = datagram_socket(address)?;
-    socket.connect(address)?;
-    socket.send(WHO.as_bytes())?;
-    let mut buffer = [0; 2048];
-    let length = socket.recv(&mut buffer)?;
-    println!("ready {}", String::from_utf8_lossy(&buffer[..length]));
-    io::stdout().flush()?;
+fn crowd(protocol: &str, address: SocketAddr, size: u16) -> io::Result<()> {
+    let mut talks = Vec::new();
+    for number in 0..size {
+        let named = |error: io::Error| told(&error, &format!("opening socket {number}"));
+        let mut talk = Talk::open(protocol, address).map_err(named)?;
+        talk.say(WHO).map_err(named)?;
+        talks.push(talk);
+    }
+    say_ready()?;
     let ended = until_input_ends();
     let mut count: u64 = 0;
     while !ended.load(Ordering::Relaxed) {
-        let text = count.to_string();
-        socket.send(text.as_bytes())?;
-        let length = socket.recv(&mut buffer)?;
-        if &buffer[..length] != text.as_bytes() {
-            return Err(io::Error::other(format!("datagram {text} was lost or came late")));
-        }
+        let turn = (count % u64::from(size)) as usize;
+        let named = |error: io::Error| told(&error, &format!("socket {turn}, question {count}"));
+        talks[turn].echo(&count.to_string()).map_err(named)?;
         count += 1;
+        std::thread::sleep(CROWD_PAUSE);
     }
     println!("{count}");
     Ok(())
+}
+
+fn visit(protocol: &str, address: SocketAddr) -> io::Result<()> {
+    let ask = || {
+        let began_ns = skep_bpf::monotonic_ns();
+        Ok::<_, io::Error>((Talk::open(protocol, address)?.say(WHO)?, began_ns))
+    };
+    let mut heard = vec![ask()?];
+    say_ready()?;
+    let ended = until_input_ends();
+    while !ended.load(Ordering::Relaxed) {
+        let named = |error: io::Error| told(&error, &format!("visit {}", heard.len()));
+        heard.push(ask().map_err(named)?);
+        std::thread::sleep(VISIT_PAUSE);
+    }
+    for (answer, began_ns) in heard {
+        println!("{} {began_ns}", answer.split(' ').next().unwrap_or_default());
+    }
+    Ok(())
+}
+
+fn rush(address: SocketAddr, size: u16) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        for _ in 0..size {
+            tokio::spawn(async move {
+                let mut stream = tokio::net::TcpStream::connect(address).await?;
+                stream.write_all(format!("{WHO}\n").as_bytes()).await?;
+                // The server says something once, then neither does.
+                stream.read_to_end(&mut Vec::new()).await
+            });
+        }
+        std::future::pending().await
+    })
+}
+
+/// The same error, with where it happened.
+fn told(error: &io::Error, place: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{place}: {error}"))
 }
