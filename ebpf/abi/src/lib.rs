@@ -35,7 +35,7 @@ pub use fragment::{FragmentKey, FragmentPorts};
 pub use node::{NO_PEER, NextHop, Node, NodeKey, Peer, next_hop_index, peer_mode};
 pub use reason::{Hook, Reason};
 pub use service::{
-    AffinityKey, AffinityValue, NO_BACKEND, RANGE_ALLOWED, RangeKey, SLOTS_PER_BLOCK,
+    AffinityKey, AffinityValue, LOCAL_BOND, NO_BACKEND, RANGE_ALLOWED, RangeKey, SLOTS_PER_BLOCK,
     SLOTS_PER_CHUNK, Service, ServiceKey, SlotBlock, scope, service_flags,
 };
 pub use socket::{SocketKey, SocketPeer};

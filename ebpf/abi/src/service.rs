@@ -123,11 +123,15 @@ pub struct AffinityKey<F: Family> {
     pub netns_cookie: u64,
     /// The client's address (packet hooks), or 0.
     pub client: F::Addr,
-    /// [`Service::id`].
+    /// [`Service::id`]; with [`LOCAL_BOND`] at front ends with [`service_flags::LOCAL`].
     pub service: u32,
     /// Zero; fills IPv6 keys up to 8 bytes.
     pub pad: F::Pad4,
 }
+
+/// In [`AffinityKey::service`]: a bond made where only backends of this node may serve. The Service's
+/// other front ends choose among others, so their bonds say nothing here.
+pub const LOCAL_BOND: u32 = 1 << 31;
 
 /// The backend a client is bound to.
 #[repr(C)]

@@ -62,12 +62,6 @@ impl Place {
         self == Self::WORLD
     }
 
-    /// Whether it is no place on this node.
-    #[inline(always)]
-    pub(crate) fn is_elsewhere(self) -> bool {
-        self.is_peer() || self.is_world()
-    }
-
     /// The device or index.
     #[inline(always)]
     pub(crate) fn argument(self) -> u32 {

@@ -1,11 +1,11 @@
 //! From a front end to a backend: the one choice that is made for a new connection.
 
 use skep_abi::{
-    AffinityKey, AffinityValue, Backend, NO_BACKEND, Reason, Service, ServiceKey, backend_state,
-    proto, service_flags,
+    AffinityKey, AffinityValue, Backend, LOCAL_BOND, NO_BACKEND, Reason, Service, ServiceKey,
+    backend_state, proto, service_flags,
 };
 
-use crate::{Net, Tables, Verdict, hash, route};
+use crate::{Net, Tables, Verdict, hash};
 
 /// Whom affinity binds.
 #[derive(Clone, Copy)]
@@ -19,7 +19,9 @@ pub(crate) enum Client<'a, F: Net> {
 impl<F: Net> Client<'_, F> {
     #[inline(always)]
     fn key(self, service: &Service) -> AffinityKey<F> {
-        let key = AffinityKey { service: service.id, ..AffinityKey::default() };
+        let is_kept = service.flags & service_flags::LOCAL != 0;
+        let bond = if is_kept { LOCAL_BOND } else { 0 };
+        let key = AffinityKey { service: service.id | bond, ..AffinityKey::default() };
         match self {
             Self::Address(client) => AffinityKey { client: *client, ..key },
             Self::Namespace(netns_cookie) => AffinityKey { netns_cookie, ..key },
@@ -142,11 +144,7 @@ fn bound_backend<F: Net, T: Tables<F>>(
     if age > u64::from(service.affinity_s) * u64::from(ticks_per_s) {
         return NO_BACKEND;
     }
-    // A bond made at another front end may be to a backend that this one must not use.
-    let is_usable = tables.backend(bond.backend).is_some_and(|backend| {
-        let is_kept = service.flags & service_flags::LOCAL != 0;
-        backend.state == backend_state::READY
-            && !(is_kept && route::locate_backend(tables, &backend).is_elsewhere())
-    });
+    let is_usable =
+        tables.backend(bond.backend).is_some_and(|backend| backend.state == backend_state::READY);
     if is_usable { bond.backend } else { NO_BACKEND }
 }

@@ -24,8 +24,6 @@ const MORE_TRIES: usize = 24;
 /// A case whose outcomes differ.
 #[derive(Debug)]
 pub(crate) struct Difference<'a> {
-    /// Which of skep's stacks differs.
-    pub(crate) stack: Stack,
     pub(crate) case: Case<'a>,
     pub(crate) upstream: Outcomes,
     pub(crate) ours: Outcomes,
@@ -64,7 +62,7 @@ pub(crate) fn compare<'a>(
     let mut differences: Vec<Difference<'_>> = cases
         .iter()
         .zip(upstream.into_iter().zip(ours))
-        .map(|(&case, (upstream, ours))| Difference { stack, case, upstream, ours })
+        .map(|(&case, (upstream, ours))| Difference { case, upstream, ours })
         .filter(differs)
         .collect();
     let first = differences.len();
@@ -114,7 +112,7 @@ fn ask_again(worlds: &[World; 2], differences: &mut Vec<Difference<'_>>) -> Resu
 }
 
 fn differs(difference: &Difference<'_>) -> bool {
-    let Difference { case, upstream, ours, .. } = difference;
+    let Difference { case, upstream, ours } = difference;
     if case.shape.affinity { !upstream.stays_as(ours) } else { upstream != ours }
 }
 

@@ -5,15 +5,12 @@ use std::collections::BTreeMap;
 use crate::compare::Difference;
 use crate::outcome::{Outcome, Outcomes, Source};
 use crate::shape::Ranges;
-use crate::stack::Stack;
 use crate::terms::{Address, Protocol, Sender};
 
-/// A difference that is meant.
+/// A difference that is meant. Every run meets it.
 pub(crate) struct Exception {
     /// Why it is.
     pub(crate) reason: &'static str,
-    /// Whether every run meets it; else it depends on which endpoint a proxy happens to choose.
-    pub(crate) always: bool,
     /// Whether it is this difference.
     pub(crate) applies: fn(&Difference<'_>) -> bool,
 }
@@ -23,7 +20,6 @@ pub(crate) const ALL: &[Exception] = &[
     Exception {
         reason: "a node port on a loopback address: kube-proxy's nftables mode refuses it; skep serves it, as \
                  kube-proxy's iptables mode does, since programs on nodes rely on it",
-        always: true,
         applies: |difference| {
             difference.case.address == Address::NodePortLoopback
                 && difference.upstream.is(&Outcome::Refused)
@@ -32,7 +28,6 @@ pub(crate) const ALL: &[Exception] = &[
     Exception {
         reason: "a pod that reaches itself through a Service: kube-proxy hides it behind the node for the sake \
                  of the way back; skep's socket is connected to the pod's own address from the start",
-        always: true,
         applies: |difference| {
             difference.case.sender == Sender::Endpoint
                 && keeps_sources(difference, |server| server == "near")
@@ -41,7 +36,6 @@ pub(crate) const ALL: &[Exception] = &[
     Exception {
         reason: "a pod of the node that uses an external address, a balancer's or a node port: kube-proxy hides \
                  it behind the node; skep's socket is connected to the endpoint, which sees the pod",
-        always: true,
         applies: |difference| {
             let case = &difference.case;
             matches!(case.sender, Sender::Endpoint | Sender::Pod)
@@ -53,7 +47,6 @@ pub(crate) const ALL: &[Exception] = &[
         reason: "traffic from elsewhere to an endpoint on the node: kube-proxy hides the client behind the node \
                  unless the policy is Local; skep keeps the client's address, since the answer passes the \
                  node in any case",
-        always: true,
         applies: |difference| {
             !difference.case.sender.is_near() && keeps_sources(difference, is_on_node)
         },
@@ -62,7 +55,6 @@ pub(crate) const ALL: &[Exception] = &[
         reason: "what kube-proxy drops of the node's pods and processes (internal policy Local without an \
                  endpoint on the node; a process outside of a balancer's source ranges): skep's sockets fail \
                  at once with EHOSTUNREACH",
-        always: true,
         applies: |difference| {
             let case = &difference.case;
             let dropped = difference.upstream.is(&Outcome::Silent)
@@ -80,7 +72,6 @@ pub(crate) const ALL: &[Exception] = &[
         reason: "an address in the Services' range that no Service has: kube-proxy lets the node's pods and \
                  processes send to it, by whatever route there is; skep's sockets fail at once with \
                  EHOSTUNREACH",
-        always: true,
         applies: |difference| {
             let case = &difference.case;
             case.sender.is_near()
@@ -91,24 +82,8 @@ pub(crate) const ALL: &[Exception] = &[
         },
     },
     Exception {
-        reason: "a gap, over somebody else's pod network: a client with affinity that one address bound to an \
-                 endpoint elsewhere is sent there by an address with the policy Local as well, and gets no \
-                 answer; the tables do not tell there which endpoints are on the node",
-        always: false,
-        applies: |difference| {
-            let case = &difference.case;
-            difference.stack == Stack::Proxy
-                && case.shape.affinity
-                && case.shape.external_local
-                && !case.sender.is_near()
-                && difference.upstream.0.iter().any(Outcome::is_served)
-                && difference.ours.is(&Outcome::Silent)
-        },
-    },
-    Exception {
         reason: "a refused datagram of a process on the node: kube-proxy's rule makes the kernel say EPERM; \
                  skep says ECONNREFUSED, as for every other sender",
-        always: true,
         applies: |difference| {
             let case = &difference.case;
             let denied = Outcome::Error("permission denied".to_owned());

@@ -1,5 +1,6 @@
 //! The table: every rule of the datapath as a packet that it applies to.
 
+mod affinity;
 mod direct_return;
 mod errors;
 mod pieces;
@@ -53,6 +54,7 @@ pub fn all<F: InConfig>() -> Vec<Case<F>> {
     cases.extend(direct_return::all());
     cases.extend(errors::all());
     cases.extend(pieces::all());
+    cases.extend(affinity::cases());
     cases
 }
 

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 use skep_abi::{
-    Family, FlowKey, Hook, Reason, ServiceKey, Trace, TraceStep, TraceTable, V4, V6, backend_state,
-    peer_mode, scope, service_flags,
+    Family, FlowKey, Hook, LOCAL_BOND, Reason, ServiceKey, Trace, TraceStep, TraceTable, V4, V6,
+    backend_state, peer_mode, scope, service_flags,
 };
 use skep_engine::{Action, FlowTable, Net, Seen, Tables as _};
 
@@ -114,11 +114,10 @@ impl<F: Net> Words<'_, F> {
                 format!("{from} -> {to} {}", protocol(trace.proto))
             }
             TraceTable::Sources if trace.cookie != 0 => {
-                format!("{} by namespace {}", self.names.service(trace.number), trace.cookie)
+                format!("{} by namespace {}", self.bond(trace.number), trace.cookie)
             }
-            TraceTable::Sources | TraceTable::Ranges => {
-                format!("{} by {src}", self.names.service(trace.number))
-            }
+            TraceTable::Sources => format!("{} by {src}", self.bond(trace.number)),
+            TraceTable::Ranges => format!("{} by {src}", self.names.service(trace.number)),
             TraceTable::Endpoints | TraceTable::Nodes => dst.to_string(),
             TraceTable::Sockets => socket(dst, trace.dport_be).to_string(),
             TraceTable::Slots | TraceTable::Backends | TraceTable::Peers => {
@@ -186,6 +185,12 @@ impl<F: Net> Words<'_, F> {
             TraceTable::Sockets | TraceTable::None => None,
         };
         said.unwrap_or_default()
+    }
+
+    /// Whose bonds with clients: those to backends that must be here are apart.
+    fn bond(&self, service: u32) -> String {
+        let name = self.names.service(service & !LOCAL_BOND);
+        if service & LOCAL_BOND == 0 { name } else { format!("{name} (backends here)") }
     }
 
     fn service(&self, service: &skep_abi::Service) -> String {
