@@ -68,6 +68,9 @@ pub(crate) struct Found {
     pub(crate) flags: u32,
     /// [`Flow::state`].
     pub(crate) state: u32,
+    /// The number of the reason why the connection cannot be established, or that of
+    /// [`Reason::Forwarded`].
+    pub(crate) refused: u32,
 }
 
 /// The flow of a packet among established connections and embryos, its tuple put into `to`;
@@ -85,13 +88,14 @@ pub(crate) fn find<F: Net, T: Tables<F>>(
 ) -> Option<Found> {
     let key = key_of(headers);
     let mut flow = find_established(tables, established, &key, seen);
+    let mut refused = Reason::Forwarded as u32;
     if flow.is_none() {
         flow = tables.flow(FlowTable::Embryos, &key, seen);
         if let Some(embryo) = &flow {
-            grow(tables, headers, &key, embryo);
+            refused = grow(tables, headers, &key, embryo);
         }
     }
-    Some(take(&*flow?, to))
+    Some(Found { refused, ..take(&*flow?, to) })
 }
 
 /// [`find`] for the answer to a packet that an ICMP error quotes: such an error neither answers an embryo
@@ -131,41 +135,60 @@ fn find_established<F: Net, T: Tables<F>>(
 #[inline(always)]
 fn take<F: Net>(flow: &Flow<F>, to: &mut Tuple<F>) -> Found {
     *to = Tuple { src: flow.src, dst: flow.dst, sport_be: flow.sport_be, dport_be: flow.dport_be };
-    Found { backend: flow.backend, ifindex: flow.ifindex, flags: flow.flags, state: flow.state }
+    let Flow { backend, ifindex, flags, state, .. } = *flow;
+    Found { backend, ifindex, flags, state, refused: Reason::Forwarded as u32 }
 }
 
-/// Brings an embryo a step further.
+/// Brings an embryo a step further. Returns the number of the reason why the table it would go to has no
+/// room, or that of [`Reason::Forwarded`]: without a place that nothing pushes it out of, a connection is
+/// not to get on.
 #[inline(never)]
-fn grow<F: Net, T: Tables<F>>(tables: &T, headers: &Headers<F>, key: &FlowKey<F>, flow: &Flow<F>) {
+fn grow<F: Net, T: Tables<F>>(
+    tables: &T,
+    headers: &Headers<F>,
+    key: &FlowKey<F>,
+    flow: &Flow<F>,
+) -> u32 {
+    const AS_IT_IS: u32 = Reason::Forwarded as u32;
     let partner_key = partner_of(key, flow);
     if flow.flags & flow_flags::REPLY != 0 {
         tables.set_flow_state(FlowTable::Embryos, &partner_key, flow_state::ANSWERED);
-        return;
+        return AS_IT_IS;
     }
     let opening =
         matches!(headers.kind, Kind::Tcp | Kind::Sctp) && headers.tcp_flags & tcp_flags::ACK == 0;
     if flow.flags & flow_flags::TUNNEL != 0 {
         // Answers do not come here: a client that goes on has got one.
-        if !opening && tables.put_flow(FlowTable::Flows, key, flow) {
-            tables.remove_flow(FlowTable::Embryos, key);
+        if opening {
+            return AS_IT_IS;
         }
-        return;
+        if !tables.put_flow(FlowTable::Flows, key, flow) {
+            return Reason::FlowsFull as u32;
+        }
+        tables.remove_flow(FlowTable::Embryos, key);
+        return AS_IT_IS;
     }
     if flow.state & flow_state::ANSWERED == 0 || opening {
-        return;
+        return AS_IT_IS;
     }
-    let reply_table =
-        if flow.flags & flow_flags::SNAT != 0 { FlowTable::Snat } else { FlowTable::Flows };
-    let Some(partner) = tables.flow(FlowTable::Embryos, &partner_key, &Seen::default()) else {
-        return;
+    let (reply_table, full) = if flow.flags & flow_flags::SNAT != 0 {
+        (FlowTable::Snat, Reason::SnatFull)
+    } else {
+        (FlowTable::Flows, Reason::FlowsFull)
     };
-    // Should a table be full, the connection lives on as an embryo.
-    if tables.put_flow(reply_table, &partner_key, &partner)
-        && tables.put_flow(FlowTable::Flows, key, flow)
-    {
-        tables.remove_flow(FlowTable::Embryos, &partner_key);
-        tables.remove_flow(FlowTable::Embryos, key);
+    let Some(partner) = tables.peek_flow(FlowTable::Embryos, &partner_key) else {
+        return AS_IT_IS;
+    };
+    if !tables.put_flow(reply_table, &partner_key, &partner) {
+        return full as u32;
     }
+    if !tables.put_flow(FlowTable::Flows, key, flow) {
+        tables.remove_flow(reply_table, &partner_key);
+        return Reason::FlowsFull as u32;
+    }
+    tables.remove_flow(FlowTable::Embryos, &partner_key);
+    tables.remove_flow(FlowTable::Embryos, key);
+    AS_IT_IS
 }
 
 /// What a new pair of flows is about.
@@ -264,19 +287,17 @@ fn is_anothers<F: Net, T: Tables<F>>(
     key: &FlowKey<F>,
     headers: &Headers<F>,
 ) -> bool {
-    if !tables.has_flow(table, key) {
-        return false;
-    }
-    let seen = Seen { ticks: tables.now_ticks(), ..Seen::default() };
-    tables.flow(table, key, &seen).is_some_and(|flow| {
+    tables.peek_flow(table, key).is_some_and(|flow| {
         let is_open = flow.state & (flow_state::FIN | flow_state::RST) == 0;
         is_open && (flow.src != headers.dst || flow.sport_be != headers.dport_be)
     })
 }
 
 /// Writes the entry of the reply direction under the first free one of a few ports: those for
-/// translated sources, or, where the source keeps its address, any above the well-known ones. Returns
-/// the port as it lies on the wire; 0: none.
+/// translated sources, or, where the source keeps its address, any above the well-known ones. If none is
+/// free, the connection among them that waits longest for a first answer has to give way, so that a flood
+/// of packets that nobody answers takes no port for good. Returns the port as it lies on the wire; 0:
+/// none.
 #[inline(never)]
 fn claim<F: Net, T: Tables<F>>(
     tables: &T,
@@ -300,15 +321,35 @@ fn claim<F: Net, T: Tables<F>>(
     // ports do.
     let stride = 1 + start / count % count.saturating_sub(1).max(1);
     let (mut key, reply) = (reply_key(headers, to), reply(tables, headers, opening));
+    let (mut oldest_ticks, mut oldest_be) = (u64::MAX, 0);
     for attempt in 0..PORT_TRIES {
         key.dport_be =
             ports.min.wrapping_add(((start % count + attempt * stride) % count) as u16).to_be();
-        if !tables.has_flow(established, &key) && tables.add_flow(FlowTable::Embryos, &key, &reply)
-        {
+        if tables.has_flow(established, &key) {
+            continue;
+        }
+        if tables.add_flow(FlowTable::Embryos, &key, &reply) {
             return u32::from(key.dport_be);
         }
+        if let Some(other) = tables.peek_flow(FlowTable::Embryos, &key)
+            && other.packets == 0
+            && other.seen_ticks < oldest_ticks
+        {
+            (oldest_ticks, oldest_be) = (other.seen_ticks, key.dport_be);
+        }
     }
-    0
+    key.dport_be = oldest_be;
+    if oldest_be != 0 && take_over(tables, &key, &reply) { u32::from(oldest_be) } else { 0 }
+}
+
+/// Ends a connection that nobody has answered and puts another's reply in its place. Of several that try
+/// at the same time one succeeds.
+#[inline(always)]
+fn take_over<F: Net, T: Tables<F>>(tables: &T, key: &FlowKey<F>, reply: &Flow<F>) -> bool {
+    let Some(other) = tables.peek_flow(FlowTable::Embryos, key) else { return false };
+    tables.remove_flow(FlowTable::Embryos, &partner_of(key, &other));
+    tables.remove_flow(FlowTable::Embryos, key);
+    tables.add_flow(FlowTable::Embryos, key, reply)
 }
 
 #[inline(always)]

@@ -105,6 +105,9 @@ fn follow<F: Net, T: Tables<F>>(
         flow::forget(tables, headers, &step.to, found.flags);
         return None;
     }
+    if found.refused != Reason::Forwarded as u32 {
+        return Some(Verdict::drop_by_number(found.refused));
+    }
     let Some(place) = place_of(tables, found, &step.to) else {
         flow::forget(tables, headers, &step.to, found.flags);
         return Some(context.without_answer(Verdict::reject(Reason::BackendGone)));

@@ -164,6 +164,10 @@ impl<F: Family> Tables<F> for HostTables<F> {
         })
     }
 
+    fn peek_flow(&self, table: FlowTable, key: &FlowKey<F>) -> Option<Box<Flow<F>>> {
+        self.with_flow(table, key, |flow| Box::new(*flow))
+    }
+
     fn set_flow_state(&self, table: FlowTable, key: &FlowKey<F>, state: u32) {
         self.with_flow(table, key, |flow| flow.state |= state);
     }

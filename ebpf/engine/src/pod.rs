@@ -171,8 +171,11 @@ pub(crate) fn restore_source<F: Net, T: Tables<F>>(
         return Verdict::PASS;
     }
     let seen = flow::seen(headers, bytes, tables.now_ticks());
-    if find(tables, FlowTable::Flows, headers, &seen, &mut step.to).is_none() {
+    let Some(found) = find(tables, FlowTable::Flows, headers, &seen, &mut step.to) else {
         return Verdict::PASS;
+    };
+    if found.refused != Reason::Forwarded as u32 {
+        return Verdict::drop_by_number(found.refused);
     }
     step.translate(headers);
     Verdict::pass(Reason::Forwarded)

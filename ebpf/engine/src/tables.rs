@@ -52,6 +52,8 @@ pub trait Tables<F: Family> {
 
     /// The flow under `key`, with `seen` added to it in place.
     fn flow(&self, table: FlowTable, key: &FlowKey<F>, seen: &Seen) -> Option<Self::Ref<Flow<F>>>;
+    /// The flow under `key`, as it is.
+    fn peek_flow(&self, table: FlowTable, key: &FlowKey<F>) -> Option<Self::Ref<Flow<F>>>;
     /// Sets bits of the flow's state, if it is there.
     fn set_flow_state(&self, table: FlowTable, key: &FlowKey<F>, state: u32);
     /// Whether there is a flow under `key`.

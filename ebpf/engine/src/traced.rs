@@ -113,6 +113,13 @@ impl<F: Family, T: Tables<F>, N: Notebook> Tables<F> for Traced<'_, T, N> {
     }
 
     #[inline(always)]
+    fn peek_flow(&self, table: FlowTable, key: &FlowKey<F>) -> Option<T::Ref<Flow<F>>> {
+        let found = self.tables.peek_flow(table, key);
+        self.notes.flow(outcome(found.is_some()), name(table), key, 0);
+        found
+    }
+
+    #[inline(always)]
     fn set_flow_state(&self, table: FlowTable, key: &FlowKey<F>, state: u32) {
         self.notes.flow(TraceStep::Marked, name(table), key, state);
     }

@@ -110,6 +110,12 @@ impl Verdict {
         Self::new(Action::Drop, reason as u32)
     }
 
+    /// [`Action::Drop`], counted under the reason with this number.
+    #[inline(always)]
+    pub(crate) const fn drop_by_number(reason: u32) -> Self {
+        Self::new(Action::Drop, reason)
+    }
+
     /// [`Action::Reject`], counted under `reason`.
     pub const fn reject(reason: Reason) -> Self {
         Self::new(Action::Reject, reason as u32)

@@ -99,6 +99,17 @@ macro_rules! kernel_tables {
             }
 
             #[inline(always)]
+            fn peek_flow(
+                &self,
+                table: FlowTable,
+                key: &FlowKey<$family>,
+            ) -> Option<&'static Flow<$family>> {
+                let flow = with_flows!(table, $flows, $embryos, $snat, map => map.get_ptr(key))?;
+                // SAFETY: see above.
+                Some(unsafe { &*flow })
+            }
+
+            #[inline(always)]
             fn set_flow_state(&self, table: FlowTable, key: &FlowKey<$family>, state: u32) {
                 $calls::mark(table as u32, key, state);
             }

@@ -313,7 +313,16 @@ fn node_ports<F: InConfig>() -> Vec<Case<F>> {
             world().service(tcp, &[(near.0, near.1, via::PEER)]),
         )
         .send(IN, &syn(client, front), Redirect, &syn(snat, near).hop())
+        .send(IN, &syn_ack(near, snat), Redirect, &syn_ack(front, client).hop())
         .same(IN, &syn((F::client(), 5001), front), Drop),
+        Case::new(
+            "a client that nobody has answered gives the only port to the next",
+            world().service(tcp, &[(near.0, near.1, via::PEER)]),
+        )
+        .send(IN, &syn(client, front), Redirect, &syn(snat, near).hop())
+        .send(IN, &syn((F::client(), 5001), front), Redirect, &syn(snat, near).hop())
+        .send(IN, &syn_ack(near, snat), Redirect, &syn_ack(front, (F::client(), 5001)).hop())
+        .same(IN, &syn(client, front), Drop),
         Case::new(
             "one port of a translated source serves two destinations",
             world()

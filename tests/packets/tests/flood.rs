@@ -61,12 +61,17 @@ impl<F: InTables> Client<F> {
     }
 }
 
-fn a_flood_pushes_out_no_established_connection<F: InTables>(direct: bool) {
+/// With the few ports that translated sources have on a node with room for many unanswered connections,
+/// those run out before the embryos push each other out.
+const FEW_PORTS: PortRange = PortRange { min: 10_000, max: 11_999 };
+const MANY_PORTS: PortRange = PortRange { min: 1024, max: 29_999 };
+
+fn a_flood_pushes_out_no_established_connection<F: InTables>(direct: bool, ports: PortRange) {
     let node = KernelNode::new().expect("a node of its own");
     let flags = if direct { service_flags::DSR } else { 0 };
     let front = Front { flags, ..Front::<F>::tcp(F::external(), PORT) };
     let mut world = World::<F>::new().service(front, &[(F::near_pod(), 8080, via::PEER)]);
-    world.config.snat_ports = PortRange { min: 1024, max: 29_999 };
+    world.config.snat_ports = ports;
     node.set(&world).expect("the tables can be written");
     let clients: Vec<Client<F>> =
         (1..=CLIENTS).map(|port| Client::connect(&node, port, direct)).collect();
@@ -106,20 +111,30 @@ fn a_flood_pushes_out_no_established_connection<F: InTables>(direct: bool) {
 
 #[test]
 fn a_flood_pushes_out_no_translated_connection() {
-    a_flood_pushes_out_no_established_connection::<V4>(false);
+    a_flood_pushes_out_no_established_connection::<V4>(false, MANY_PORTS);
+}
+
+#[test]
+fn a_flood_keeps_no_port_from_translated_connections() {
+    a_flood_pushes_out_no_established_connection::<V4>(false, FEW_PORTS);
+}
+
+#[test]
+fn a_flood_keeps_no_port_from_translated_connections_of_ipv6() {
+    a_flood_pushes_out_no_established_connection::<V6>(false, FEW_PORTS);
 }
 
 #[test]
 fn a_flood_pushes_out_no_translated_connection_of_ipv6() {
-    a_flood_pushes_out_no_established_connection::<V6>(false);
+    a_flood_pushes_out_no_established_connection::<V6>(false, MANY_PORTS);
 }
 
 #[test]
 fn a_flood_pushes_out_no_directly_returned_connection() {
-    a_flood_pushes_out_no_established_connection::<V4>(true);
+    a_flood_pushes_out_no_established_connection::<V4>(true, MANY_PORTS);
 }
 
 #[test]
 fn a_flood_pushes_out_no_directly_returned_connection_of_ipv6() {
-    a_flood_pushes_out_no_established_connection::<V6>(true);
+    a_flood_pushes_out_no_established_connection::<V6>(true, MANY_PORTS);
 }

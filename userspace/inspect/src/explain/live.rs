@@ -92,6 +92,10 @@ impl<F: Family> Tables<F> for LiveTables<'_, F> {
         self.read(self.flows(table).get(key))
     }
 
+    fn peek_flow(&self, table: FlowTable, key: &FlowKey<F>) -> Option<Box<Flow<F>>> {
+        self.read(self.flows(table).get(key))
+    }
+
     fn set_flow_state(&self, _: FlowTable, _: &FlowKey<F>, _: u32) {}
 
     fn has_flow(&self, table: FlowTable, key: &FlowKey<F>) -> bool {
