@@ -70,17 +70,27 @@ pub(crate) fn open_map(
 /// Pins `object` at `path` in the place of what is there, in one step: whoever opens the path finds
 /// the old object or the new one.
 pub(crate) fn replace(object: BorrowedFd<'_>, path: &Path) -> Result<()> {
-    let mut fresh = path.as_os_str().to_owned();
-    fresh.push("_new");
-    let fresh = PathBuf::from(fresh);
+    let fresh = fresh(path);
     let error = |action| move |source| Error::Pin { action, path: path.to_path_buf(), source };
-    remove(&fresh)?;
+    remove_one(&fresh)?;
     sys::obj_pin(object, &fresh).map_err(error("pin"))?;
     std::fs::rename(&fresh, path).map_err(error("replace"))
 }
 
-/// Removes a pin; whether it was there.
+/// Where [`replace`] pins an object before it takes the old one's place.
+fn fresh(path: &Path) -> PathBuf {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push("_new");
+    fresh.into()
+}
+
+/// Removes a pin, and what a replacement that was cut short has left of itself; whether the pin was there.
 pub(crate) fn remove(path: &Path) -> Result<bool> {
+    remove_one(&fresh(path))?;
+    remove_one(path)
+}
+
+fn remove_one(path: &Path) -> Result<bool> {
     match std::fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

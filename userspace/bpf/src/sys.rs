@@ -109,7 +109,7 @@ struct LinkUpdateAttr {
 }
 
 #[repr(C)]
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct TestRunAttr {
     prog_fd: u32,
     retval: u32,
@@ -603,7 +603,7 @@ pub(crate) fn test_run(
     repeat: u32,
     out: &mut [u8],
 ) -> io::Result<TestRunOutput> {
-    let mut attr = TestRunAttr {
+    let asked = TestRunAttr {
         prog_fd: raw(program),
         data_size_in: data.len() as u32,
         data_size_out: out.len() as u32,
@@ -614,12 +614,21 @@ pub(crate) fn test_run(
         ctx_in: if context.is_empty() { 0 } else { context.as_ptr().expose_provenance() as u64 },
         ..TestRunAttr::default()
     };
-    bpf(PROG_TEST_RUN, &mut attr)?;
-    Ok(TestRunOutput {
-        verdict: attr.retval,
-        duration_ns: attr.duration,
-        data_len: attr.data_size_out as usize,
-    })
+    loop {
+        let mut attr = asked;
+        match bpf(PROG_TEST_RUN, &mut attr) {
+            // The kernel looks for signals between repeats, and ends for any.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+            Ok(_) => {
+                return Ok(TestRunOutput {
+                    verdict: attr.retval,
+                    duration_ns: attr.duration,
+                    data_len: attr.data_size_out as usize,
+                });
+            }
+        }
+    }
 }
 
 /// A program type.
