@@ -30,6 +30,9 @@ pub(crate) const BACKENDS6: Name = Name { table: "backends6", chunks: "backend_c
 /// All that grow.
 pub(crate) const ALL: [Name; 3] = [SLOTS, BACKENDS4, BACKENDS6];
 
+/// Chunks that are added at a time: the kernel waits for all programs that run, some 10 ms, each time.
+const BATCH: u32 = 128;
+
 /// The chunks of a table. One process adds to them, any number reads.
 #[derive(Debug)]
 pub(crate) struct Chunks {
@@ -95,11 +98,16 @@ impl Chunks {
             let wanted = u64::from(count) * u64::from(self.entries());
             return Err(Error::OutOfRange { table: self.name.table, entries, wanted });
         }
-        for number in self.count()?..count {
-            let refused = |source| self.refused(number, source);
-            let chunk = sys::map_alike(&self.pattern).map_err(refused)?;
-            sys::set_inner_map(self.outer.as_fd(), number, chunk.as_fd())
-                .map_err(|source| self.error("add a chunk to", source))?;
+        let mut next = self.count()?;
+        while next < count {
+            let end = count.min(next + BATCH);
+            let made = (next..end).map(|number| {
+                sys::map_alike(&self.pattern).map_err(|source| self.refused(number, source))
+            });
+            let chunks = made.collect::<Result<Vec<_>>>()?;
+            sys::set_inner_maps(self.outer.as_fd(), next, &chunks)
+                .map_err(|source| self.error("add chunks to", source))?;
+            next = end;
         }
         Ok(())
     }
@@ -145,7 +153,7 @@ pub(crate) fn begin(maps_dir: &Path) -> Result<()> {
         let error = |source| Error::Table { action: "begin", table: name.table, source };
         let id = sys::map_info(first.as_fd()).map_err(error)?.id;
         match sys::inner_map(outer.as_fd(), 0).map_err(error)? {
-            None => sys::set_inner_map(outer.as_fd(), 0, first.as_fd()).map_err(error)?,
+            None => sys::set_inner_maps(outer.as_fd(), 0, &[first]).map_err(error)?,
             // Somebody removed the pin, and the loader made a new map that no program reads.
             Some(found) if found != id => {
                 let first = sys::map_by_id(found).map_err(error)?;

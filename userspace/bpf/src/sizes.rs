@@ -15,7 +15,8 @@ pub struct Sizes {
     pub slots: u32,
     /// Backends: 16 or 32 bytes each, in chunks of 64 or 128 KiB.
     pub backends: u32,
-    /// Flow entries; a connection takes two, or one and one in `snat`.
+    /// Flow entries; a connection takes two, or one and one in `snat`. Of each its place in the hash, 16 bytes,
+    /// is taken at once.
     pub flows: u32,
     /// Flow entries of connections that are not answered yet (taken at once).
     pub embryos: u32,
@@ -52,8 +53,10 @@ const PEERS: u32 = 1 << 13;
 const PREFIXES: u32 = 1 << 15;
 
 impl Sizes {
-    /// Sizes for a node with that much memory: about half a percent of it in tables that are taken at once,
-    /// and room for Services and flows up to 5 % each.
+    /// Sizes for a node with that much memory: room for flows up to 5 % of it, and for Services up to as much.
+    ///
+    /// What is taken at once is 1.6 to 3 % of it. Most of that are the places of flows: 16 bytes for each
+    /// entry, up to the next power of two, in four tables.
     pub fn for_memory(bytes: u64) -> Self {
         // An entry of `flows6` with its bookkeeping takes about 160 bytes.
         let flows = (bytes / 20 / 160).clamp(FLOWS.0, FLOWS.1) as u32;

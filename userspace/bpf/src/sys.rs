@@ -539,13 +539,15 @@ pub(crate) fn inner_map(outer: BorrowedFd<'_>, index: u32) -> io::Result<Option<
     lookup(outer, &index)
 }
 
-/// Makes `inner` entry `index` of an array of maps.
-pub(crate) fn set_inner_map(
+/// Makes maps the entries of an array of maps from `index` on.
+pub(crate) fn set_inner_maps(
     outer: BorrowedFd<'_>,
     index: u32,
-    inner: BorrowedFd<'_>,
+    inner: &[OwnedFd],
 ) -> io::Result<()> {
-    update(outer, &index, &raw(inner), Update::Any)
+    let fds: Vec<u32> = inner.iter().map(|map| raw(map.as_fd())).collect();
+    let keys: Vec<u32> = (index..).take(fds.len()).collect();
+    update_batch(outer, &keys, &fds)
 }
 
 /// Bytes of kernel memory that a map holds, as the kernel accounts them.

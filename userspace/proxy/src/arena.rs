@@ -40,7 +40,7 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// All slots are free.
+    /// All slots are free. An array that grows has whole chunks.
     pub fn new(room: Room) -> Self {
         let mut free = vec![BTreeSet::new(); 32];
         let mut base = 0;
@@ -94,22 +94,30 @@ impl Arena {
         (order..32).find_map(|o| Some((o, *self.free[o as usize].first()?)))
     }
 
-    /// Adds chunks until there is a free block of this order, and finds it.
+    /// Makes the array large enough for so many more slots in use, as far as the limit allows.
+    pub fn expect(&mut self, more: u64) {
+        let wanted = self.room.expected(self.used, more);
+        if wanted > self.room.size {
+            self.enlarge(wanted);
+        }
+    }
+
+    /// Makes the array so large that there is a free block of this order, and finds it.
     fn grow(&mut self, order: u32) -> Option<(u32, u32)> {
         let block = 1_u32.checked_shl(order)?;
-        // At the latest the first aligned block beyond the end is free.
-        let end = self.room.size.checked_next_multiple_of(block)?.checked_add(block)?;
-        if end.next_multiple_of(SLOTS_PER_CHUNK) > self.room.limit {
-            return None;
-        }
-        loop {
-            let base = self.room.size;
-            self.room.size += SLOTS_PER_CHUNK;
+        // The first aligned block beyond the end.
+        let wanted = self.room.size.checked_next_multiple_of(block)?.checked_add(block)?;
+        if self.enlarge(wanted) { self.find(order) } else { None }
+    }
+
+    /// Makes the array hold so many slots at least, the new ones free; whether the limit allows it.
+    fn enlarge(&mut self, wanted: u32) -> bool {
+        let end = self.room.size;
+        let is_allowed = self.room.grow(wanted, SLOTS_PER_CHUNK);
+        for base in (end..self.room.size).step_by(SLOTS_PER_CHUNK as usize) {
             self.insert(base, SLOTS_PER_CHUNK.trailing_zeros());
-            if let Some(found) = self.find(order) {
-                return Some(found);
-            }
         }
+        is_allowed
     }
 
     /// Marks a run that is already in use (found in the kernel after a restart). `false`: it is not
@@ -222,9 +230,10 @@ mod tests {
         assert_eq!(arena.room().size, 8 * chunk);
         assert!(arena.allocate(251, now).is_some(), "the first chunk is not full");
 
-        arena.set_limit(9 * chunk);
+        arena.set_limit(64 * chunk);
         let last = arena.allocate(chunk, now).expect("one more");
-        assert_eq!((last.base, arena.room().size), (8 * chunk, 9 * chunk));
+        assert_eq!(last.base, 8 * chunk);
+        assert_eq!(arena.room().size, 12 * chunk, "half as many more, for those to come");
     }
 
     #[test]

@@ -161,6 +161,15 @@ impl BackendIds {
         self.room.limit = limit.max(self.room.size);
     }
 
+    /// Makes the table large enough for so many more ids in use, as far as the limit allows.
+    pub fn expect(&mut self, more: u64) {
+        // No more are used than there may be, which is a u32.
+        let wanted = self.room.expected(self.used as u32, more);
+        if wanted > self.room.size {
+            self.room.grow(wanted, BACKENDS_PER_CHUNK);
+        }
+    }
+
     /// Whether a usable backend has one of these addresses, whatever its port. Looks at all backends.
     pub fn serve_on(&self, addresses: &[IpAddr]) -> bool {
         let usable = self.entries.iter().flatten().filter(|e| e.state() != backend_state::GONE);
@@ -273,15 +282,8 @@ impl BackendIds {
             return Some(id);
         }
         let id = u32::try_from(self.entries.len()).ok()?;
-        if id >= self.room.size {
-            let size = id.checked_add(1)?.next_multiple_of(BACKENDS_PER_CHUNK);
-            if size > self.room.limit {
-                return None;
-            }
-            self.room.size = size;
-        }
-        if self.entries.len() == self.entries.capacity() {
-            self.entries.reserve_exact(BACKENDS_PER_CHUNK as usize);
+        if id >= self.room.size && !self.room.grow(id.checked_add(1)?, BACKENDS_PER_CHUNK) {
+            return None;
         }
         self.entries.push(None);
         Some(id)

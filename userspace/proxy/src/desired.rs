@@ -92,6 +92,11 @@ impl Desired {
         !self.changed.is_empty()
     }
 
+    /// How many Services wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.changed.len()
+    }
+
     /// This Service is to be compiled again.
     pub fn touch(&mut self, name: &ServiceName) {
         if self.entries.contains_key(name) {

@@ -187,6 +187,21 @@ impl Planner {
         }
     }
 
+    /// So many more Services are to come: makes room for them at once, as far as can be told from those that
+    /// are there. To grow often is to wait often. Only at a start on empty tables: else those to come may have
+    /// their room already.
+    pub fn expect(&mut self, services: usize) {
+        if self.settled || !self.unclaimed_rows.is_empty() {
+            return;
+        }
+        let known = self.ports.len().max(1) as u64;
+        let share = |used: u64| used * services as u64 / known;
+        self.arena.expect(share(self.arena.used().into()));
+        for ids in &mut self.backends {
+            ids.expect(share(ids.used() as u64));
+        }
+    }
+
     /// Every object has been seen: removes what was found at the start and belongs to none.
     pub fn settle(&mut self, now: Instant) {
         self.settled = true;

@@ -11,6 +11,28 @@ pub struct Room {
     pub limit: u32,
 }
 
+/// How much larger a table is made at once for what is only expected.
+const MOST_AHEAD: u32 = 4;
+
+impl Room {
+    /// Makes it hold `wanted` entries, and half as many more as it has: to grow is to wait for all
+    /// programs that run. Whether the limit allows it.
+    pub(crate) fn grow(&mut self, wanted: u32, chunk: u32) -> bool {
+        let ahead = self.size.saturating_add(self.size / 2);
+        let least = wanted.checked_next_multiple_of(chunk).filter(|size| *size <= self.limit);
+        let Some(least) = least else { return false };
+        self.size = least.max(ahead.next_multiple_of(chunk)).min(self.limit / chunk * chunk);
+        true
+    }
+
+    /// How large a table of which so many entries are taken should be for so many more to come, as far as
+    /// that is sure to be worth it.
+    pub(crate) fn expected(&self, taken: u32, more: u64) -> u32 {
+        let expected = u32::try_from(u64::from(taken).saturating_add(more)).unwrap_or(u32::MAX);
+        expected.min(self.size.saturating_mul(MOST_AHEAD)).min(self.limit)
+    }
+}
+
 /// How much the tables can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {

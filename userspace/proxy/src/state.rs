@@ -283,6 +283,7 @@ impl State {
             for (name, ports) in changed {
                 self.planner.set_service(&name, ports, now);
             }
+            self.planner.expect(self.desired.waiting());
             for name in host_ports {
                 let ports = self.host_ports.get(&name).cloned().unwrap_or_default();
                 self.planner.set_service(&name, ports, now);

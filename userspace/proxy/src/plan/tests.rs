@@ -340,20 +340,47 @@ fn tables_grow_with_what_is_asked_for() {
 }
 
 #[test]
+fn room_for_those_to_come_is_made_at_once_but_not_twice() {
+    let chunk = skep_abi::SLOTS_PER_CHUNK;
+    let grows = Capacity { slots: Room { size: chunk, limit: 8 * chunk }, ..CAPACITY };
+    let mut planner = Planner::new(grows, Snapshot::default());
+    let mut kernel = Tables { slots: vec![0; chunk as usize], ..Tables::default() };
+    let now = Instant::now();
+    let mut extents = Vec::new();
+    for (number, (name, address)) in names(250).enumerate() {
+        planner.set_service(&name, tables(&address, &[1, 2, 3]), now);
+        planner.expect(249 - number);
+        let plan = planner.take_plan(now);
+        extents.extend(plan.extent.map(|extent| (number, extent.slots)));
+        kernel.apply(plan);
+    }
+    assert_eq!(extents, [(0, 2 * chunk)], "250 runs of 512 slots");
+    planner.settle(now);
+    planner.expect(250);
+    assert_eq!(planner.take_plan(now).extent, None, "they are there");
+
+    let found = Capacity { slots: Room { size: 2 * chunk, limit: 8 * chunk }, ..CAPACITY };
+    let mut planner = Planner::new(found, kernel.snapshot());
+    planner.expect(250);
+    assert_eq!(planner.take_plan(now).extent, None, "a restart finds them");
+}
+
+#[test]
 fn without_memory_to_grow_others_are_served_until_there_is_some() {
     let chunk = skep_abi::SLOTS_PER_CHUNK;
-    let grows = Capacity { slots: Room { size: 512, limit: chunk }, ..CAPACITY };
+    let grows = Capacity { slots: Room { size: chunk, limit: 2 * chunk }, ..CAPACITY };
     let mut planner = Planner::new(grows.without_growth(), Snapshot::default());
-    let mut kernel = Tables::default();
+    let mut kernel = Tables { slots: vec![0; chunk as usize], ..Tables::default() };
     let (now, late) = (Instant::now(), ServiceName::new("shop", "late"));
-    planner.set_service(&web(), tables("10.96.0.7", &[1, 2, 3]), now);
+    // 512 slots each: a chunk is full.
+    names(128).for_each(|(n, at)| planner.set_service(&n, tables(&at, &[1, 2, 3]), now));
     planner.set_service(&late, tables("10.96.0.8", &[4, 5, 6]), now);
     kernel.apply(planner.take_plan(now));
-    assert_eq!(kernel.reach("10.96.0.7", 80), [1, 2, 3]);
+    assert!(names(128).all(|(_, address)| kernel.reach(&address, 80) == [1, 2, 3]));
     let note = "the node's tables have no room for all of its endpoints".to_owned();
     assert_eq!(planner.refusals(&late), [("TablesFull", note)]);
 
-    planner.set_limits(&Capacity { slots: Room { size: 512, limit: 2 * chunk }, ..CAPACITY });
+    planner.set_limits(&grows);
     planner.set_service(&late, tables("10.96.0.8", &[4, 5, 6]), now);
     kernel.apply(planner.take_plan(now));
     assert_eq!(planner.refusals(&late), []);
