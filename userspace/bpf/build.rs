@@ -7,6 +7,11 @@ use std::{
     process::Command,
 };
 
+use object::{
+    build::elf::{Builder, SectionData},
+    elf,
+};
+
 /// The compiler; its LLVM has to be the linker's.
 const TOOLCHAIN: &str = "nightly-2026-05-20";
 const LINKER: &str = "bpf-linker 0.10.4";
@@ -72,10 +77,32 @@ fn build(programs: &Path, out: &Path) -> Result<(), String> {
             ));
         }
         let object = target_dir.join(TARGET).join("release/skep");
-        std::fs::copy(&object, out.join(name))
-            .map_err(|error| format!("cannot copy {}: {error}", object.display()))?;
+        let bytes = std::fs::read(&object)
+            .map_err(|error| format!("cannot read {}: {error}", object.display()))?;
+        let bytes = without_debug_sections(&bytes)
+            .map_err(|error| format!("cannot strip {}: {error}", object.display()))?;
+        std::fs::write(out.join(name), bytes)
+            .map_err(|error| format!("cannot write {name}: {error}"))?;
     }
     Ok(())
+}
+
+/// The object without what only debuggers read, which is most of it: a node's agent holds and parses the rest.
+/// The types of tables and programs (BTF) stay.
+fn without_debug_sections(object: &[u8]) -> object::build::Result<Vec<u8>> {
+    let mut builder = Builder::read(object)?;
+    let is_debug = |name: &[u8]| name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+    for section in builder.sections.iter_mut().filter(|section| is_debug(&section.name)) {
+        section.delete = true;
+    }
+    builder.delete_orphans();
+    // LLVM keeps the sections' names with the symbols'; the writer wants them apart.
+    let names = builder.sections.add();
+    (names.name, names.sh_type) = (b".shstrtab".as_slice().into(), elf::SHT_STRTAB);
+    (names.data, names.sh_addralign) = (SectionData::SectionString, 1);
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
 }
 
 fn check_tools() -> Result<(), String> {

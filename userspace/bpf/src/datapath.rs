@@ -9,7 +9,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use aya::{Ebpf, EbpfLoader, programs};
+use aya::{Ebpf, programs};
 use skep_abi::{Config, PortRange, config_flags};
 
 use crate::{
@@ -52,7 +52,20 @@ impl Datapath {
     pub fn open_or_load_some(
         pin_dir: &Path,
         sizes: &Sizes,
-        wanted: impl Fn(Program) -> bool,
+        wanted: impl Fn(Program) -> bool + Sync,
+    ) -> Result<Self> {
+        // In a thread whose heap goes with it: what loading takes for a moment is a multiple of what a node's
+        // agent takes at rest.
+        thread::scope(|scope| {
+            let load = scope.spawn(|| Self::load(pin_dir, sizes, &wanted));
+            load.join().expect("loading does not panic")
+        })
+    }
+
+    fn load(
+        pin_dir: &Path,
+        sizes: &Sizes,
+        wanted: &(impl Fn(Program) -> bool + Sync),
     ) -> Result<Self> {
         prepare(pin_dir)?;
         let maps = object::maps()?;
@@ -136,7 +149,7 @@ fn check_layouts(maps: &[MapLayout], pin_dir: &Path) -> Result<()> {
 fn load(maps: &[MapLayout], pin_dir: &Path, sizes: &Sizes) -> Result<Ebpf> {
     let paths: Vec<PathBuf> =
         maps.iter().map(|map| pin::maps_dir(pin_dir).join(&map.name)).collect();
-    let mut loader = EbpfLoader::new();
+    let mut loader = object::loader();
     for (map, path) in maps.iter().zip(&paths) {
         loader.map_pin_path(&map.name, path.as_path());
         if let Some(entries) = sizes.entries(&map.name) {

@@ -23,7 +23,7 @@ use crate::{
 
 /// Bytes of a table that stay mapped: the chunks used last. The kernel makes a mapping resident at once,
 /// and counts it to this process as well.
-const MAPPED_BYTES: usize = 2 << 20;
+const MAPPED_BYTES: usize = 1 << 19;
 
 /// A table of `V` in memory that the programs read, and that grows. Single words are never torn; a value of
 /// several words is not written at once, so order matters: see [`skep_abi::Backend`] and

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use aya::EbpfLoader;
 use skep_abi as abi;
 use skep_abi::{V4, V6};
 
@@ -20,6 +21,14 @@ pub(crate) fn bytes() -> &'static [u8] {
 /// The same programs, built to tell each look-up and to write nothing.
 pub(crate) fn traced_bytes() -> &'static [u8] {
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/traced.o"))
+}
+
+/// A loader without the kernel's own types, which our programs know nothing of: they would take some 30 MiB
+/// for as long as it loads.
+pub(crate) fn loader<'a>() -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    loader
 }
 
 /// A map as the object describes it.

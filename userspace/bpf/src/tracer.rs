@@ -8,7 +8,7 @@ use std::{
 };
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf,
     maps::{MapData, RingBuf},
     programs,
 };
@@ -44,7 +44,7 @@ impl Tracer {
             .filter(|name| !OWN.contains(name))
             .map(|name| (name, pin::maps_dir(pin_dir).join(name)))
             .collect();
-        let mut loader = EbpfLoader::new();
+        let mut loader = object::loader();
         for (name, path) in &shared {
             // What is not there would be made.
             pin::open(path)?;

@@ -1,6 +1,6 @@
 //! The kernel's verifier, asked about one program at a time.
 
-use aya::{Ebpf, EbpfLoader, programs};
+use aya::{Ebpf, programs};
 
 use crate::{
     error::{Error, Result},
@@ -15,7 +15,7 @@ pub type Judgement = Result<u64>;
 /// Loads every program, attaches and pins none. Fails as a whole only where not even the tables can be made.
 pub fn judge_all(sizes: &Sizes) -> Result<Vec<(Program, Judgement)>> {
     let maps = object::maps()?;
-    let mut loader = EbpfLoader::new();
+    let mut loader = object::loader();
     for map in &maps {
         if let Some(entries) = sizes.entries(&map.name) {
             loader.map_max_entries(&map.name, entries);
