@@ -11,6 +11,7 @@ use skep_bpf::Timeouts;
 use skep_network::netlink::Netlink;
 use skep_network::{Host, HostConfig};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
@@ -25,6 +26,10 @@ use crate::watch::{self, Selection};
 const GATHER: Duration = Duration::from_millis(20);
 /// How often flows that have ended or fallen silent are removed.
 const SWEEP: Duration = Duration::from_secs(30);
+/// And how often while they are few: to look for them is to walk a table that has room for millions.
+const SLOW_SWEEP: Duration = Duration::from_secs(120);
+/// Entries that are few.
+const FEW: u64 = 1 << 16;
 
 /// Runs the proxy until `shutdown`; the tables serve on after it.
 ///
@@ -129,7 +134,7 @@ impl Follower {
         tokio::spawn(watch::follow(client.clone(), own, objects.clone(), Change::Node));
         tokio::spawn(watch::follow(client, Selection::default(), objects, Change::Cidr));
         let mut ranges = Ranges::default();
-        let mut sweep = tokio::time::interval(SWEEP);
+        let mut sweep = Instant::now() + SWEEP;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -140,7 +145,9 @@ impl Follower {
                     self.look_around().await;
                 }
                 Some(change) = changed.recv() => self.take(change, &mut ranges).await?,
-                _ = sweep.tick() => self.sweep().await,
+                () = tokio::time::sleep_until(sweep) => {
+                    sweep = Instant::now() + self.sweep().await;
+                }
             }
         }
     }
@@ -188,14 +195,19 @@ impl Follower {
         }
     }
 
-    async fn sweep(&self) {
+    /// Removes idle flows; when to do so again.
+    async fn sweep(&self) -> Duration {
         let datapath = self.host.datapath().clone();
         let sweep = tokio::task::spawn_blocking(move || datapath.sweep(&Timeouts::default()));
         match sweep.await {
-            Ok(Ok(swept)) => tracing::trace!(?swept, "removed idle flows"),
+            Ok(Ok(swept)) => {
+                tracing::trace!(?swept, "removed idle flows");
+                return if swept.kept + swept.removed < FEW { SLOW_SWEEP } else { SWEEP };
+            }
             Ok(Err(error)) => tracing::warn!(%error, "cannot remove idle flows"),
             Err(error) => tracing::error!(%error, "the sweep of idle flows has failed"),
         }
+        SWEEP
     }
 }
 
