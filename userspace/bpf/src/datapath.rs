@@ -5,7 +5,7 @@ use std::{
     fs, io,
     os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
 };
 
@@ -24,6 +24,7 @@ use crate::{
     sweep::{self, Swept, Timeouts},
     sys,
     tables::Tables,
+    usage::{Connections, Counted, Usage},
     verifier,
 };
 
@@ -35,6 +36,7 @@ const BPFFS: i64 = 0xcafe_4a11;
 pub struct Datapath {
     tables: Tables,
     links: Links,
+    counted: Mutex<Counted>,
 }
 
 impl Datapath {
@@ -82,12 +84,13 @@ impl Datapath {
         let tables = Tables::open(pin_dir)?;
         fill_config(&tables, ticks_per_s)?;
         links.upgrade()?;
-        Ok(Self { tables, links })
+        Ok(Self { tables, links, counted: Mutex::default() })
     }
 
     /// The tables and attachments of a datapath that another process loaded.
     pub fn open_pinned(pin_dir: &Path) -> Result<Self> {
-        Ok(Self { tables: Tables::open(pin_dir)?, links: Links::open(pin_dir) })
+        let (tables, links) = (Tables::open(pin_dir)?, Links::open(pin_dir));
+        Ok(Self { tables, links, counted: Mutex::default() })
     }
 
     /// The tables.
@@ -95,14 +98,32 @@ impl Datapath {
         &self.tables
     }
 
-    /// Removes the flows of both families that have ended or fallen silent. To be called every few
-    /// seconds.
+    /// Removes the flows of both families that have ended or fallen silent, and counts what stays. To be
+    /// called every few seconds.
     pub fn sweep(&self, timeouts: &Timeouts) -> Result<Swept> {
         let clock = Clock::new()?;
         let ticks_per_s = self.tables.config()?.ticks_per_s;
-        let v4 = sweep::sweep(&self.tables.v4, &clock, ticks_per_s, timeouts)?;
-        let v6 = sweep::sweep(&self.tables.v6, &clock, ticks_per_s, timeouts)?;
+        let (v4, census4) = sweep::sweep(&self.tables.v4, &clock, ticks_per_s, timeouts)?;
+        let (v6, census6) = sweep::sweep(&self.tables.v6, &clock, ticks_per_s, timeouts)?;
+        let mut counted = self.counted().clone();
+        counted.renew(&self.tables, &census4, &census6)?;
+        *self.counted() = counted;
         Ok(Swept { kept: v4.kept + v6.kept, removed: v4.removed + v6.removed })
+    }
+
+    /// How full the tables were that programs fill, when flows were last swept.
+    pub fn usage(&self) -> Vec<Usage> {
+        self.counted().usage()
+    }
+
+    /// The answered connections of IPv4 and of IPv6 then.
+    pub fn connections(&self) -> [Connections; 2] {
+        self.counted().connections()
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        // It is only ever replaced as a whole.
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The attachments.

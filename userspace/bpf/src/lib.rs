@@ -24,6 +24,7 @@ mod table;
 mod tables;
 mod test_run;
 mod tracer;
+mod usage;
 mod verifier;
 
 pub use clock::Clock;
@@ -44,4 +45,5 @@ pub use table::Table;
 pub use tables::{FamilyTables, Tables};
 pub use test_run::{Measured, Outcome, TestRun};
 pub use tracer::Tracer;
+pub use usage::{Connections, Usage};
 pub use verifier::{Judgement, judge_all};

@@ -3,7 +3,7 @@
 
 use skep_abi::{Family, Flow, FlowKey, flow_flags, flow_state, proto};
 
-use crate::{clock::Clock, error::Result, table::Table, tables::FamilyTables};
+use crate::{clock::Clock, error::Result, tables::FamilyTables, usage::Census};
 
 /// How long flows live after their last packet, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,48 +35,56 @@ pub struct Swept {
     pub removed: u64,
 }
 
-/// Removes the expired flows of one family. A connection is two entries; it is over when both are.
+/// Removes the expired flows of one family, and counts those that stay. A connection is two entries; it is
+/// over when both are.
 pub(crate) fn sweep<F: Family>(
     tables: &FamilyTables<F>,
     clock: &Clock,
     ticks_per_s: u32,
     timeouts: &Timeouts,
-) -> Result<Swept> {
+) -> Result<(Swept, Census)> {
     let now = clock.ticks()?;
     // Packets that came after `now` was read are seen as of now.
     let idle_s = |flow: &Flow<F>| {
         let age = now.wrapping_sub(flow.seen_ticks as u32).cast_signed().max(0);
         age.cast_unsigned() / ticks_per_s.max(1)
     };
-    let mut swept = Swept::default();
-    for own in [&tables.flows, &tables.snat] {
+    let is_over = |key: &FlowKey<F>, flow: &Flow<F>, partner: Option<&Flow<F>>| {
+        partner.is_none_or(|partner| {
+            let idle_s = idle_s(flow).min(idle_s(partner));
+            idle_s >= timeouts.of(key.proto, both(flow.state, partner.state))
+        })
+    };
+    let (mut removed, mut census) = (0, Census::default());
+    let all = [&tables.flows, &tables.snat];
+    for (own, table) in all.into_iter().enumerate() {
         let mut silent = Vec::new();
-        own.visit(|batch| {
-            swept.kept += batch.len() as u64;
+        table.visit(|batch| {
+            batch.iter().for_each(|(key, flow)| census.add(own, key, flow));
             let is_silent = |(key, flow): &&(FlowKey<F>, Flow<F>)| {
                 idle_s(flow) >= timeouts.of(key.proto, flow.state)
             };
             silent.extend(batch.iter().filter(is_silent).copied());
         })?;
         for (key, flow) in silent {
-            let partner_key = partner_key(&key, &flow);
-            let partner_table = partner_table(tables, &flow);
-            let over = match partner_table.get(&partner_key)? {
-                None => true,
-                Some(partner) => {
-                    let state = both(flow.state, partner.state);
-                    let idle_s = idle_s(&flow).min(idle_s(&partner));
-                    idle_s >= timeouts.of(key.proto, state)
+            let (other, partner_key) = (partner_table(&flow), partner_key(&key, &flow));
+            let partner = all[other].get(&partner_key)?;
+            if !is_over(&key, &flow, partner.as_ref()) {
+                continue;
+            }
+            for (at, key, flow) in [(own, key, Some(flow)), (other, partner_key, partner)] {
+                if !all[at].remove(&key)? {
+                    continue;
                 }
-            };
-            if over {
-                swept.removed += u64::from(own.remove(&key)?);
-                swept.removed += u64::from(partner_table.remove(&partner_key)?);
+                removed += 1;
+                // What was not walked yet was not counted either.
+                if let Some(flow) = flow.filter(|_| at <= own) {
+                    census.remove(at, &key, &flow);
+                }
             }
         }
     }
-    swept.kept = swept.kept.saturating_sub(swept.removed);
-    Ok(swept)
+    Ok((Swept { kept: census.entries.iter().sum(), removed }, census))
 }
 
 /// The key of the other direction.
@@ -92,13 +100,10 @@ fn partner_key<F: Family>(key: &FlowKey<F>, flow: &Flow<F>) -> FlowKey<F> {
     }
 }
 
-/// The table of the other direction.
-fn partner_table<'a, F: Family>(
-    tables: &'a FamilyTables<F>,
-    flow: &Flow<F>,
-) -> &'a Table<FlowKey<F>, Flow<F>> {
+/// Where the other direction is: 0 for `flows`, 1 for `snat`.
+fn partner_table<F: Family>(flow: &Flow<F>) -> usize {
     let is_opener = flow.flags & flow_flags::REPLY == 0;
-    if is_opener && flow.flags & flow_flags::SNAT != 0 { &tables.snat } else { &tables.flows }
+    usize::from(is_opener && flow.flags & flow_flags::SNAT != 0)
 }
 
 /// What the states of both directions make of a connection: closed by FINs from both or a RST of one.

@@ -121,19 +121,39 @@ impl<K: Record, V: Record> Table<K, V> {
         sys::map_bytes(self.fd.as_fd()).map_err(|error| self.error("measure", error))
     }
 
+    /// How many entries there are: whoever asks pays for a walk.
+    pub fn count(&self) -> Result<u64> {
+        let mut count = 0;
+        if self.is_hash {
+            self.visit(|batch| count += batch.len() as u64)?;
+        } else {
+            self.visit_keys(|_| {
+                count += 1;
+                Ok(())
+            })?;
+        }
+        Ok(count)
+    }
+
     fn entries_by_key(&self) -> Result<Vec<(K, V)>> {
+        let mut entries = Vec::new();
+        self.visit_keys(|key| {
+            entries.extend(self.get(&key)?.map(|value| (key, value)));
+            Ok(())
+        })?;
+        Ok(entries)
+    }
+
+    fn visit_keys(&self, mut visitor: impl FnMut(K) -> Result<()>) -> Result<()> {
         let next = |key: Option<&K>| {
             sys::next_key(self.fd.as_fd(), key).map_err(|error| self.error("walk", error))
         };
-        let mut entries = Vec::new();
         let mut key = next(None)?;
         while let Some(current) = key {
-            if let Some(value) = self.get(&current)? {
-                entries.push((current, value));
-            }
+            visitor(current)?;
             key = next(Some(&current))?;
         }
-        Ok(entries)
+        Ok(())
     }
 
     fn error(&self, action: &'static str, source: io::Error) -> Error {
