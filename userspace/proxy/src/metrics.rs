@@ -14,11 +14,16 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use skep_bpf::Datapath;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::frontend::Family as IpFamily;
 use crate::http::{self, Answer};
+
+mod datapath;
+
+use datapath::{DatapathCollector, Written};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfFamily {
@@ -34,11 +39,6 @@ struct OfPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfCode {
     code: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfTable {
-    table: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,12 +65,19 @@ pub struct Metrics {
     healthz: Family<OfCode, Counter>,
     livez: Family<OfCode, Counter>,
     refused: Family<OfReason, Counter>,
-    table_used: Family<OfTable, Gauge>,
-    table_size: Family<OfTable, Gauge>,
+    written: Arc<Written>,
 }
 
 impl Default for Metrics {
+    /// Without a datapath.
     fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+impl Metrics {
+    /// Those of the proxy, and of the datapath that it writes to.
+    pub fn new(datapath: Option<Arc<Datapath>>) -> Self {
         let sync: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
         let programming: fn() -> Histogram = || Histogram::new(programming_buckets());
         let metrics = Self {
@@ -87,15 +94,15 @@ impl Default for Metrics {
             healthz: Family::default(),
             livez: Family::default(),
             refused: Family::default(),
-            table_used: Family::default(),
-            table_size: Family::default(),
+            written: Arc::default(),
         };
-        *metrics.lock() = metrics.registered();
+        let mut all = metrics.registered();
+        let written = metrics.written.clone();
+        all.register_collector(Box::new(DatapathCollector { datapath, written }));
+        *metrics.lock() = all;
         metrics
     }
-}
 
-impl Metrics {
     fn registered(&self) -> Registry {
         let mut all = Registry::default();
         let upstream = all.sub_registry_with_prefix("kubeproxy");
@@ -152,8 +159,6 @@ impl Metrics {
             "Parts of Services that are not served, by reason",
             self.refused.clone(),
         );
-        own.register("table_entries", "Entries in use", self.table_used.clone());
-        own.register("table_capacity", "Entries that there is room for", self.table_size.clone());
         all
     }
 
@@ -202,10 +207,9 @@ impl Metrics {
         self.refused.get_or_create(&OfReason { reason }).inc();
     }
 
-    /// How full a table is.
+    /// How full a table is that the proxy writes.
     pub fn set_table(&self, table: &'static str, used: u64, size: u64) {
-        self.table_used.get_or_create(&OfTable { table }).set(used.cast_signed());
-        self.table_size.get_or_create(&OfTable { table }).set(size.cast_signed());
+        self.written.set(table, used, size);
     }
 
     /// An answer of the health server.

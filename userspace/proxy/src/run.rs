@@ -84,7 +84,8 @@ pub(crate) async fn serve(
     mut events: mpsc::Receiver<Event>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
+    let health = Arc::new(Health::default());
+    let metrics = Arc::new(Metrics::new(Some(datapath.clone())));
     let healthz = async {
         match config.healthz {
             Some(address) => {

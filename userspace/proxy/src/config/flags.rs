@@ -17,7 +17,7 @@ pub struct Flags {
     /// Address and port of the proxy's health check; empty for none
     #[arg(long = "healthz-bind-address", id = "proxy-healthz", default_value = "0.0.0.0:10256")]
     pub healthz_bind_address: String,
-    /// Address and port of the proxy's metrics; empty for none
+    /// Address and port of the proxy's and the datapath's metrics; empty for none
     #[arg(long = "metrics-bind-address", id = "proxy-metrics", default_value = "127.0.0.1:10249")]
     pub metrics_bind_address: String,
     /// Give every client of a cluster address the node's address
