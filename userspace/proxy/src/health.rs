@@ -168,6 +168,20 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_balancers_leave_out_is_healthy() {
+        // The label is for the controllers that make balancers. Upstream's proxy does not look at it, and a
+        // balancer that asks in spite of it gets an answer about the node.
+        let mut node = node("other");
+        let label = "node.kubernetes.io/exclude-from-external-load-balancers";
+        let labels = [(label.to_owned(), String::new())].into();
+        node.metadata = Some(Meta { labels, ..Meta::default() });
+        let health = Health::default();
+        health.set_node(Some(&node));
+        let code = health.answer("/healthz", SystemTime::UNIX_EPOCH).map(|answer| answer.status);
+        assert_eq!(code, Some(StatusCode::OK));
+    }
+
+    #[test]
     fn the_body_is_upstreams() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         let health = Health::default();

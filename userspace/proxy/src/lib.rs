@@ -30,6 +30,7 @@ mod run;
 pub mod selection;
 pub mod service;
 mod state;
+mod triggers;
 pub mod verify;
 pub mod watch;
 pub mod ways;

@@ -17,7 +17,7 @@ use crate::service::PROXY_NAME_LABEL;
 use crate::state::{State, Surroundings};
 use crate::watch::{self, Selection};
 
-/// Neither headless Services nor those of other proxies concern a node.
+/// Marks the EndpointSlices of a headless Service.
 const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
 /// How often gone backends are looked at and the node's addresses read.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
@@ -52,17 +52,22 @@ pub async fn run(
 
 /// Begins to follow what the proxy has to know; ends with the receiver of `events`.
 pub(crate) fn follow_api(config: &Config, client: &Client, events: &mpsc::Sender<Event>) {
-    let ours = Selection { labels: selector(), ..Selection::default() };
     let fields = format!("metadata.name={}", config.node_name);
     let own = Selection { fields, ..Selection::default() };
-    spawn(client, ours.clone(), events, Event::Service);
-    spawn(client, ours, events, Event::Slice);
+    spawn(client, services(), events, Event::Service);
+    spawn(client, slices(), events, Event::Slice);
     spawn(client, own, events, Event::Node);
 }
 
-/// Which Services and EndpointSlices concern a node.
-pub(crate) fn selector() -> String {
-    format!("!{PROXY_NAME_LABEL},!{HEADLESS_LABEL}")
+/// The Services that concern a node: neither headless ones nor those of other proxies. As upstream's asks.
+pub(crate) fn services() -> Selection {
+    Selection { labels: format!("!{PROXY_NAME_LABEL}"), fields: "spec.clusterIP!=None".to_owned() }
+}
+
+/// The EndpointSlices that concern a node. Those of other proxies' Services are among them: when such a
+/// Service becomes ours, its endpoints are there.
+pub(crate) fn slices() -> Selection {
+    Selection { labels: format!("!{HEADLESS_LABEL}"), ..Selection::default() }
 }
 
 fn spawn<K: Object>(
@@ -133,5 +138,19 @@ pub(crate) async fn serve(
         outcome = healthz => outcome,
         outcome = metrics_server => outcome,
         outcome = work => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headless_services_and_those_of_other_proxies_are_not_even_asked_for() {
+        let (services, slices) = (services(), slices());
+        assert_eq!(services.labels, "!service.kubernetes.io/service-proxy-name");
+        assert_eq!(services.fields, "spec.clusterIP!=None");
+        assert_eq!(slices.labels, "!service.kubernetes.io/headless");
+        assert_eq!(slices.fields, "");
     }
 }

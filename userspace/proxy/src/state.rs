@@ -30,16 +30,12 @@ use crate::plan::{Plan, Planner};
 use crate::rows;
 use crate::run::Event;
 use crate::service::ServiceName;
+use crate::triggers::Triggers;
 use crate::watch;
 use crate::ways::{Way, Ways};
 
 /// Services that are planned and written at a time: what is on its way to the tables stays small.
 const CHUNK: usize = 64;
-
-/// When the change happened that made the endpoints controller write a slice.
-const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
-/// How many of these are remembered until the tables are written.
-const MAX_TRIGGERS: usize = 1024;
 
 /// How long the kernel is not asked again for memory for tables that it had none for.
 const NO_MEMORY: Duration = Duration::from_secs(60);
@@ -77,10 +73,7 @@ pub(crate) struct State {
     refused: BTreeMap<ServiceName, Vec<(&'static str, String)>>,
     /// Those whose health check cannot be served.
     refused_checks: BTreeSet<ServiceName>,
-    /// When what led to the changes that wait happened.
-    triggers: Vec<SystemTime>,
-    /// What happened before counts for nobody's speed.
-    start: SystemTime,
+    triggers: Triggers,
     listed_services: Option<BTreeSet<ServiceName>>,
     listed_slices: Option<BTreeSet<ServiceName>>,
     services_known: bool,
@@ -140,8 +133,7 @@ impl State {
             notices,
             refused: BTreeMap::new(),
             refused_checks: BTreeSet::new(),
-            triggers: Vec::new(),
-            start: SystemTime::now(),
+            triggers: Triggers::new(SystemTime::now()),
             listed_services: None,
             listed_slices: None,
             services_known: false,
@@ -200,13 +192,8 @@ impl State {
         let now = SystemTime::now();
         self.metrics.queued(services, slice.map_or(0, |_| 1), now);
         self.health.set_waiting(now);
-        let annotations = slice.map(|slice| &slice.meta().annotations);
-        let trigger = annotations.and_then(|all| all.get(TRIGGER_ANNOTATION)?.parse().ok());
-        let trigger = trigger.map(|time: jiff::Timestamp| SystemTime::from(time));
-        if let Some(trigger) = trigger.filter(|trigger| *trigger >= self.start)
-            && self.triggers.len() < MAX_TRIGGERS
-        {
-            self.triggers.push(trigger);
+        if let Some(slice) = slice {
+            self.triggers.note(slice);
         }
     }
 
@@ -306,10 +293,10 @@ impl State {
         if !self.must_reread {
             let now = SystemTime::now();
             self.health.set_updated(now);
+            let triggers = self.triggers.take();
             if wrote {
-                self.metrics.synced(start.elapsed(), now, &self.triggers);
+                self.metrics.synced(start.elapsed(), now, &triggers);
             }
-            self.triggers.clear();
         }
     }
 

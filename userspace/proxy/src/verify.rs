@@ -22,8 +22,9 @@ use crate::objects;
 use crate::plan::{Planner, RowKey, Snapshot, fingerprint};
 use crate::room::Capacity;
 use crate::rows;
+use crate::run;
 use crate::service::ServiceName;
-use crate::watch::{self, Selection, WatchError};
+use crate::watch::{self, WatchError};
 
 /// What the API says, as far as Services depend on it.
 #[derive(Debug, Default)]
@@ -42,10 +43,9 @@ impl Cluster {
     /// # Errors
     /// When the API server does not answer.
     pub async fn read(client: &Client) -> Result<Self, WatchError> {
-        let ours = Selection { labels: crate::run::selector(), ..Selection::default() };
         Ok(Self {
-            services: watch::list(client, &ours).await?,
-            slices: watch::list(client, &ours).await?,
+            services: watch::list(client, &run::services()).await?,
+            slices: watch::list(client, &run::slices()).await?,
             host_ports: Vec::new(),
         })
     }

@@ -311,3 +311,29 @@ fn direct_server_return_is_for_outside_and_serves_what_other_nodes_send() {
         assert_eq!(told, wanted, "{annotation:?} {default} {policy} {foreign}");
     }
 }
+
+#[test]
+fn a_service_that_is_given_to_another_proxy_is_given_up() {
+    let mut desired = desired();
+    desired.set_service(&service(&NODE_PORT()));
+    assert!(!only_port(&mut desired).frontends.is_empty());
+    let mut given = service(&NODE_PORT());
+    let labels = &mut given.metadata.as_mut().expect("named").labels;
+    labels.insert(crate::service::PROXY_NAME_LABEL.into(), "other".into());
+    desired.set_service(&given);
+    assert_eq!(desired.take_changed(usize::MAX), [(ServiceName::new("shop", "web"), vec![])]);
+    desired.set_service(&service(&NODE_PORT()));
+    assert!(!only_port(&mut desired).frontends.is_empty(), "and taken back");
+}
+
+#[test]
+fn endpoints_of_headless_services_ask_for_nothing() {
+    let mut desired = desired();
+    let headless = serde_json::json!({
+        "clusterIP": "None", "ports": [{ "name": "http", "port": 80 }],
+    });
+    desired.set_service(&service(&headless));
+    let endpoints = serde_json::json!([{ "addresses": ["10.244.0.1"] }]);
+    desired.set_slice(&slice("web-1", "web", &endpoints));
+    assert_eq!(desired.take_changed(usize::MAX), [(ServiceName::new("shop", "web"), vec![])]);
+}
