@@ -11,6 +11,7 @@ pub mod config;
 pub mod endpoints;
 pub mod error;
 pub mod host;
+pub mod listeners;
 pub mod namespace;
 pub mod netlink;
 pub mod node;

@@ -12,7 +12,9 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkMessage, NetlinkPayload,
     NetlinkSerializable,
 };
-use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
+use netlink_packet_sock_diag::inet::{
+    ExtensionFlags, InetRequest, InetResponse, InetResponseHeader, SocketId, StateFlags,
+};
 use netlink_packet_sock_diag::{SockDiagDestroy, SockDiagMessage, constants};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr};
@@ -37,7 +39,7 @@ fn close_in_namespace(cookies: &HashSet<u64>) -> io::Result<usize> {
     let mut closed = 0;
     for family in [constants::AF_INET, constants::AF_INET6] {
         for protocol in [constants::IPPROTO_UDP, constants::IPPROTO_TCP] {
-            for id in list(family, protocol)? {
+            for InetResponseHeader { socket_id: id, .. } in list(family, protocol)? {
                 let is_meant = cookies.contains(&u64::from_ne_bytes(id.cookie));
                 if is_meant && destroy(request(family, protocol, id))? {
                     closed += 1;
@@ -54,16 +56,27 @@ fn request(family: u8, protocol: u8, socket_id: SocketId) -> InetRequest {
 }
 
 /// All sockets of one kind.
-fn list(family: u8, protocol: u8) -> io::Result<Vec<SocketId>> {
-    let any = if family == constants::AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
-    let message = SockDiagMessage::InetRequest(request(family, protocol, any));
+fn list(family: u8, protocol: u8) -> io::Result<Vec<InetResponseHeader>> {
     let mut found = Vec::new();
+    visit(family, protocol, StateFlags::all(), |socket| found.push(socket.header))?;
+    Ok(found)
+}
+
+/// Visits the sockets of one kind in this thread's network namespace that are in one of these states.
+pub(crate) fn visit(
+    family: u8,
+    protocol: u8,
+    states: StateFlags,
+    mut visitor: impl FnMut(InetResponse),
+) -> io::Result<()> {
+    let any = if family == constants::AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
+    let wanted = InetRequest { states, ..request(family, protocol, any) };
+    let message = SockDiagMessage::InetRequest(wanted);
     exchange(message, NLM_F_REQUEST | NLM_F_DUMP, |answer: SockDiagMessage| {
         if let SockDiagMessage::InetResponse(response) = answer {
-            found.push(response.header.socket_id);
+            visitor(*response);
         }
-    })?;
-    Ok(found)
+    })
 }
 
 /// Whether the socket was there to be closed.
@@ -124,7 +137,7 @@ mod tests {
         let peer = server.local_addr().expect("bound");
         client.connect(peer).expect("connected");
         let sockets = list(constants::AF_INET, constants::IPPROTO_UDP).expect("listed");
-        let found = sockets.iter().any(|id| {
+        let found = sockets.iter().map(|socket| &socket.socket_id).any(|id| {
             id.destination_port == peer.port() && id.cookie != [0; 8] && id.cookie != [0xff; 8]
         });
         assert!(found, "{peer} is nobody's peer in {sockets:?}");
