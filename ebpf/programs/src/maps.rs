@@ -29,7 +29,7 @@ type BackendChunk<F> = Array<Backend<F>, { BACKENDS_PER_CHUNK as usize }, MAPPED
 macro_rules! family_maps {
     ($family:ty, $addr:ty,
      $services:ident $services_name:literal,
-     $backends:ident $backends_name:literal $backend_chunks:ident $backend_chunks_name:literal,
+     $first:ident $first_name:literal $backends:ident $backends_name:literal,
      $sources:ident $sources_name:literal, $flows:ident $flows_name:literal,
      $embryos:ident $embryos_name:literal, $snat:ident $snat_name:literal,
      $endpoints:ident $endpoints_name:literal, $nodes:ident $nodes_name:literal,
@@ -38,10 +38,10 @@ macro_rules! family_maps {
      $fragments:ident $fragments_name:literal) => {
         #[btf_map(name = $services_name)]
         pub static $services: HashMap<ServiceKey<$family>, Service, 1024, GROWS> = HashMap::new();
+        #[btf_map(name = $first_name)]
+        pub static $first: BackendChunk<$family> = Array::new();
         #[btf_map(name = $backends_name)]
-        pub static $backends: BackendChunk<$family> = Array::new();
-        #[btf_map(name = $backend_chunks_name)]
-        pub static $backend_chunks: ArrayOfMaps<BackendChunk<$family>, 16> = ArrayOfMaps::new();
+        pub static $backends: ArrayOfMaps<BackendChunk<$family>, 16> = ArrayOfMaps::new();
         #[btf_map(name = $sources_name)]
         pub static $sources: LruHashMap<AffinityKey<$family>, AffinityValue, 1024> =
             LruHashMap::new();
@@ -71,7 +71,7 @@ macro_rules! family_maps {
 family_maps!(
     V4, [u32; 1],
     SERVICES4 "services4",
-    BACKENDS4 "backends4" BACKEND_CHUNKS4 "backend_chunks4",
+    FIRST_BACKENDS4 "backends4" BACKENDS4 "backend_chunks4",
     SOURCES4 "sources4", FLOWS4 "flows4",
     EMBRYOS4 "embryos4", SNAT4 "snat4", ENDPOINTS4 "endpoints4", NODES4 "nodes4",
     SOCKETS4 "sockets4", RANGES4 "ranges4" [u32; 2], FRAGMENTS4 "fragments4"
@@ -79,16 +79,16 @@ family_maps!(
 family_maps!(
     V6, [u32; 4],
     SERVICES6 "services6",
-    BACKENDS6 "backends6" BACKEND_CHUNKS6 "backend_chunks6",
+    FIRST_BACKENDS6 "backends6" BACKENDS6 "backend_chunks6",
     SOURCES6 "sources6", FLOWS6 "flows6",
     EMBRYOS6 "embryos6", SNAT6 "snat6", ENDPOINTS6 "endpoints6", NODES6 "nodes6",
     SOCKETS6 "sockets6", RANGES6 "ranges6" [u32; 5], FRAGMENTS6 "fragments6"
 );
 
 #[btf_map(name = "slots")]
-pub static SLOTS: SlotChunk = Array::new();
+pub static FIRST_SLOTS: SlotChunk = Array::new();
 #[btf_map(name = "slot_chunks")]
-pub static SLOT_CHUNKS: ArrayOfMaps<SlotChunk, 16> = ArrayOfMaps::new();
+pub static SLOTS: ArrayOfMaps<SlotChunk, 16> = ArrayOfMaps::new();
 #[btf_map(name = "peers")]
 pub static PEERS: Array<Peer, 1024> = Array::new();
 #[btf_map(name = "next_hops")]

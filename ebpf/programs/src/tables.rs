@@ -53,7 +53,7 @@ macro_rules! kernel_tables {
             #[inline(always)]
             fn slot(&self, index: u32) -> Option<u32> {
                 let block = index % SLOTS_PER_CHUNK / SLOTS_PER_BLOCK;
-                let block = maps::SLOT_CHUNKS.get_value(index / SLOTS_PER_CHUNK, &block)?;
+                let block = maps::SLOTS.get_value(index / SLOTS_PER_CHUNK, &block)?;
                 block.backends.get((index % SLOTS_PER_BLOCK) as usize).copied()
             }
 
@@ -231,12 +231,12 @@ macro_rules! kernel_tables {
 }
 
 kernel_tables!(
-    V4, [u32; 1], 32, SERVICES4, BACKEND_CHUNKS4, SOURCES4, FLOWS4, EMBRYOS4, SNAT4, ENDPOINTS4,
-    NODES4, SOCKETS4, RANGES4, FRAGMENTS4, flows4
+    V4, [u32; 1], 32, SERVICES4, BACKENDS4, SOURCES4, FLOWS4, EMBRYOS4, SNAT4, ENDPOINTS4, NODES4,
+    SOCKETS4, RANGES4, FRAGMENTS4, flows4
 );
 kernel_tables!(
-    V6, [u32; 4], 128, SERVICES6, BACKEND_CHUNKS6, SOURCES6, FLOWS6, EMBRYOS6, SNAT6, ENDPOINTS6,
-    NODES6, SOCKETS6, RANGES6, FRAGMENTS6, flows6
+    V6, [u32; 4], 128, SERVICES6, BACKENDS6, SOURCES6, FLOWS6, EMBRYOS6, SNAT6, ENDPOINTS6, NODES6,
+    SOCKETS6, RANGES6, FRAGMENTS6, flows6
 );
 
 /// What is known of the node.
