@@ -171,7 +171,8 @@ impl<'a> Services<'a> {
             host_ports: Vec::new(),
         };
         let names = self.planner.ids().map(|(id, key)| (id, key.to_string())).collect();
-        let expected = verify::expected(&cluster, &self.node, rows::capacity(&self.tables));
+        let expected =
+            verify::expected(&cluster, &self.node, rows::capacity(&self.tables).expect("read"));
         let found = verify::found(&self.tables, &names).expect("the tables can be read");
         verify::compare(&expected, &found)
     }
