@@ -2,7 +2,8 @@
 //! as `skep agent` runs them.
 
 use std::fs::File;
-use std::net::IpAddr;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -107,6 +108,18 @@ impl Node {
         let mut command = self.host().command(&program("skep-netns-agent"), &words);
         command.stdin(Stdio::null()).stderr(log.try_clone().expect("a file")).stdout(log);
         Agent(command.spawn().expect("the agent runs"))
+    }
+
+    /// What its agent tells Prometheus.
+    pub fn metrics(&self) -> String {
+        let read = || -> io::Result<String> {
+            let mut stream = TcpStream::connect("127.0.0.1:10249")?;
+            stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        self.namespace.run(read).expect("entered").expect("the agent tells its metrics")
     }
 
     /// What its agents said.

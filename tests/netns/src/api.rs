@@ -104,13 +104,18 @@ impl Api {
         self.ask("DELETE", &format!("{collection}/{name}"), "application/json", &json!({}));
     }
 
+    /// Reads an object or a list.
+    pub fn get(&self, path: &str) -> Value {
+        self.ask("GET", path, "application/json", &json!({}))
+    }
+
     /// Asks it in memory: also while nodes do not reach it.
-    fn ask(&self, method: &str, path: &str, content_type: &str, body: &Value) {
+    fn ask(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Value {
         let request = Request::builder().method(method).uri(path);
         let request = request.header("content-type", content_type).body(body.to_string().into());
         let request = request.expect("a request");
         let answer = self.runtime.block_on(self.server().client.request::<Value>(request));
-        answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     fn server(&self) -> &Server {

@@ -138,12 +138,11 @@ fn walked<F: Family>(tables: &FamilyTables<F>, census: &Census) -> [Usage; 2] {
     [Usage::new(&tables.flows, flows), Usage::new(&tables.snat, snat)]
 }
 
-fn others<F: Family>(tables: &FamilyTables<F>) -> Result<[Usage; 6]> {
+fn others<F: Family>(tables: &FamilyTables<F>) -> Result<[Usage; 5]> {
     Ok([
         Usage::count(&tables.embryos)?,
         Usage::count(&tables.sources)?,
         Usage::count(&tables.sockets)?,
-        Usage::count(&tables.ranges)?,
         Usage::count(&tables.endpoints)?,
         Usage::count(&tables.nodes)?,
     ])

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use ipnet::IpNet;
 use kube::Client;
 use nix::mount::{MsFlags, mount};
 use skep_bpf::Timeouts;
@@ -17,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Settings;
 use crate::detect::Detector;
 use crate::notices;
-use crate::objects::{Node, Object, ServiceCidr};
+use crate::objects::{Node, ServiceCidr};
+use crate::ranges::ServiceRanges;
 use crate::run::{self, Event};
 use crate::state::Surroundings;
 use crate::watch::{self, Selection};
@@ -133,7 +133,7 @@ impl Follower {
             Selection { fields: format!("metadata.name={node_name}"), ..Selection::default() };
         tokio::spawn(watch::follow(client.clone(), own, objects.clone(), Change::Node));
         tokio::spawn(watch::follow(client, Selection::default(), objects, Change::Cidr));
-        let mut ranges = Ranges::default();
+        let mut ranges = ServiceRanges::default();
         let mut sweep = Instant::now() + SWEEP;
         loop {
             tokio::select! {
@@ -152,11 +152,13 @@ impl Follower {
         }
     }
 
-    async fn take(&mut self, change: Change, ranges: &mut Ranges) -> anyhow::Result<()> {
+    async fn take(&mut self, change: Change, ranges: &mut ServiceRanges) -> anyhow::Result<()> {
         match change {
             Change::Cidr(event) => {
-                if let Some(ranges) = ranges.take(event) {
-                    self.host.set_service_ranges(ranges);
+                // The proxy has to know them as well.
+                let _ = self.events.send(Event::Cidr(event.clone())).await;
+                if ranges.take(event) {
+                    self.host.set_service_ranges(ranges.first());
                     self.configure().await?;
                 }
             }
@@ -208,35 +210,5 @@ impl Follower {
             Err(error) => tracing::error!(%error, "the sweep of idle flows has failed"),
         }
         SWEEP
-    }
-}
-
-/// The ranges of Service addresses, by the names of their objects.
-#[derive(Debug, Default)]
-struct Ranges {
-    by_name: std::collections::BTreeMap<String, Vec<IpNet>>,
-    synced: bool,
-}
-
-impl Ranges {
-    /// Takes an event; the ranges to enforce, if they may be other ones: at most one per family.
-    fn take(&mut self, event: watch::Event<ServiceCidr>) -> Option<Vec<IpNet>> {
-        match event {
-            watch::Event::Restarted => {
-                self.by_name.clear();
-                self.synced = false;
-            }
-            watch::Event::Synced => self.synced = true,
-            watch::Event::Listed(cidr) | watch::Event::Applied(cidr) => {
-                let spec = cidr.spec.as_ref();
-                let texts = spec.into_iter().flat_map(|spec| &spec.cidrs);
-                let ranges = texts.filter_map(|text| text.parse().ok()).collect();
-                self.by_name.insert(cidr.meta().name.clone(), ranges);
-            }
-            watch::Event::Deleted(cidr) => drop(self.by_name.remove(&cidr.meta().name)),
-        }
-        let all = || self.by_name.values().flatten();
-        let of = |v4: bool| all().find(|range: &&IpNet| range.addr().is_ipv4() == v4).copied();
-        self.synced.then(|| of(true).into_iter().chain(of(false)).collect())
     }
 }

@@ -12,8 +12,9 @@ use ipnet::IpNet;
 use crate::config::ForwardingMode;
 use crate::endpoint::{self, Slice};
 use crate::frontend::{
-    Family, Frontend, FrontendKey, Kind, PortTables, Scope, SourceAddress, WhenEmpty,
+    Family, Frontend, FrontendKey, Kind, PortTables, Protocol, Scope, SourceAddress, WhenEmpty,
 };
+use crate::guard::{Guard, MAX_PORTS, Refusal};
 use crate::local_node::{LocalNode, Sources};
 use crate::objects::{self, Object};
 use crate::selection::{self, Selection};
@@ -60,6 +61,7 @@ pub struct Desired {
     slice_owner: HashMap<ServiceName, ServiceName>,
     changed: BTreeSet<ServiceName>,
     health_checks: BTreeMap<ServiceName, HealthCheck>,
+    refusals: BTreeMap<ServiceName, Vec<Refusal>>,
     names: endpoint::Names,
 }
 
@@ -81,10 +83,30 @@ impl Desired {
 
     /// Replaces what is known about this node; a difference touches every Service.
     pub fn set_node(&mut self, node: LocalNode) {
-        if self.node != node {
-            self.node = node;
+        let old = std::mem::replace(&mut self.node, node);
+        if (LocalNode { held: self.node.held.clone(), ..old.clone() }) != self.node {
             self.touch_all();
+        } else {
+            let differ = old.held.symmetric_difference(&self.node.held);
+            let ports: BTreeSet<_> = differ.map(|held| (held.port, held.protocol)).collect();
+            self.touch_ports(&ports);
         }
+    }
+
+    /// Services with one of these ports on the node are to be compiled again.
+    fn touch_ports(&mut self, ports: &BTreeSet<(u16, Protocol)>) {
+        if ports.is_empty() {
+            return;
+        }
+        let asks = |port: &ServicePort| {
+            let is_meant = |number| ports.contains(&(number, port.protocol));
+            is_meant(port.port) || port.node_port.is_some_and(is_meant)
+        };
+        let asks = |(name, entry): (&ServiceName, &Entry)| {
+            let ports = entry.service.iter().flat_map(|service| &service.ports);
+            ports.into_iter().any(asks).then(|| name.clone())
+        };
+        self.changed.extend(self.entries.iter().filter_map(asks));
     }
 
     /// Whether any Service waits to be taken.
@@ -196,7 +218,12 @@ impl Desired {
         while compiled.len() < at_most
             && let Some(name) = self.changed.pop_first()
         {
-            let ports = self.entries.get(&name).map_or_else(Vec::new, |entry| self.compile(entry));
+            let (ports, refusals) =
+                self.entries.get(&name).map_or_else(Default::default, |entry| self.compile(entry));
+            match refusals.is_empty() {
+                true => self.refusals.remove(&name),
+                false => self.refusals.insert(name.clone(), refusals),
+            };
             self.count_local_endpoints(&name);
             if self.entries.get(&name).is_some_and(|e| e.service.is_none() && e.slices.is_empty()) {
                 self.entries.remove(&name);
@@ -222,6 +249,11 @@ impl Desired {
         &self.health_checks
     }
 
+    /// What a Service must not have, as of when it was taken.
+    pub fn refusals(&self, name: &ServiceName) -> &[Refusal] {
+        self.refusals.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// The pods behind endpoints, for people.
     pub fn pods(&self) -> impl Iterator<Item = (IpAddr, &str)> {
         self.entries.values().flat_map(Entry::slices).flat_map(Slice::pods)
@@ -233,7 +265,7 @@ impl Desired {
     }
 
     fn local_endpoints(&self, entry: &Entry) -> usize {
-        let ports = entry.service.iter().flat_map(|service| &service.ports);
+        let ports = entry.service.iter().flat_map(|service| &service.ports).take(MAX_PORTS);
         let addresses: BTreeSet<IpAddr> = ports
             .flat_map(|port| {
                 let families = [Family::V4, Family::V6];
@@ -245,16 +277,24 @@ impl Desired {
         addresses.len()
     }
 
-    fn compile(&self, entry: &Entry) -> Vec<PortTables> {
-        let Some(service) = &entry.service else { return Vec::new() };
+    fn compile(&self, entry: &Entry) -> (Vec<PortTables>, Vec<Refusal>) {
+        let Some(service) = &entry.service else { return Default::default() };
         let families: BTreeSet<Family> =
             service.cluster_ips.iter().map(|&address| Family::of(address)).collect();
-        let compile = |(port, family)| {
-            let selection = select(entry, port, family, &self.node);
-            compile_port(service, port, family, selection, &self.node)
-        };
-        let ports = service.ports.iter();
-        ports.flat_map(|port| families.iter().map(move |&f| (port, f))).map(compile).collect()
+        let mut guard = Guard::new(&self.node);
+        let refused = entry.slices.iter().flat_map(|(_, slice)| slice.refused());
+        refused.for_each(|address| guard.refuse_endpoint(*address));
+        for (number, port) in service.ports.iter().enumerate() {
+            for &family in families.iter().filter(|_| number < MAX_PORTS) {
+                let selection = select(entry, port, family, &self.node);
+                guard.take(compile_port(service, port, family, selection, &self.node));
+            }
+            if number == MAX_PORTS || !guard.has_room() {
+                guard.leave_out(service.ports.len() - number);
+                break;
+            }
+        }
+        guard.finish()
     }
 }
 

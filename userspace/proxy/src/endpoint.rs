@@ -4,8 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::frontend::Protocol;
+use crate::guard::MAX_PORTS;
 use crate::objects::{self, Object};
 use crate::service::ServiceName;
+use crate::special::special;
 
 /// The label that says which Service a slice belongs to.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -43,6 +45,8 @@ pub struct Slice {
     ports: Box<[Port]>,
     /// `NAMESPACE/NAME` of the pod behind each endpoint, a line each, for people.
     pods: Box<str>,
+    /// Endpoints that are left out for their addresses.
+    refused: Box<[IpAddr]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,17 +68,29 @@ impl Slice {
             return None;
         }
         let mut endpoints = Vec::with_capacity(object.endpoints.len());
-        let mut pods = String::new();
+        let (mut pods, mut refused) = (String::new(), Vec::new());
         for endpoint in &object.endpoints {
             let Some(parsed) = parse_endpoint(endpoint, names) else { continue };
+            if special(parsed.address).is_some() {
+                refused.push(parsed.address);
+                continue;
+            }
             endpoints.push(parsed);
             if let Some(pod) = endpoint.target_ref.as_ref().filter(|target| target.kind == "Pod") {
                 pods.extend([&pod.namespace, "/", &pod.name]);
             }
             pods.push('\n');
         }
-        let ports = object.ports.iter().filter_map(|port| parse_port(port, names)).collect();
-        Some((service, Self { endpoints: endpoints.into(), ports, pods: pods.into() }))
+        // No Service has more that are served.
+        let ports = object.ports.iter().filter_map(|port| parse_port(port, names));
+        let ports = ports.take(MAX_PORTS).collect();
+        let (endpoints, pods) = (endpoints.into(), pods.into());
+        Some((service, Self { endpoints, ports, pods, refused: refused.into() }))
+    }
+
+    /// Endpoints that are left out: packets cannot be sent to their addresses.
+    pub fn refused(&self) -> &[IpAddr] {
+        &self.refused
     }
 
     /// All endpoints.
@@ -186,6 +202,27 @@ mod tests {
         assert!(endpoint.ready && endpoint.serving && !endpoint.terminating);
         assert_eq!(on("http", Protocol::Udp), []);
         assert_eq!(on("any", Protocol::Tcp), []);
+    }
+
+    #[test]
+    fn endpoints_with_nobodys_address_are_left_out() {
+        let (_, slice) = slice(&serde_json::json!({
+            "metadata": { "name": "web-1", "labels": { SERVICE_NAME_LABEL: "web" } },
+            "addressType": "IPv4",
+            "endpoints": [
+                { "addresses": ["169.254.169.254"] },
+                { "addresses": ["10.244.1.5"],
+                  "targetRef": { "kind": "Pod", "namespace": "shop", "name": "web-1" } },
+                { "addresses": ["127.0.0.1"] },
+            ],
+            "ports": [{ "name": "http", "port": 8080 }],
+        }))
+        .expect("parsed");
+        let address = |text: &str| text.parse::<IpAddr>().expect("address");
+        assert_eq!(slice.refused(), [address("169.254.169.254"), address("127.0.0.1")]);
+        let pods: Vec<_> = slice.pods().collect();
+        assert_eq!(pods, [(address("10.244.1.5"), "shop/web-1")]);
+        assert_eq!(slice.endpoints().len(), 1);
     }
 
     #[test]

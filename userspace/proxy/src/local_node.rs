@@ -1,9 +1,13 @@
 //! What the proxy must know about the node that it runs on.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+use crate::held::HeldPort;
 
 /// The label with a node's zone.
 pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
@@ -19,6 +23,18 @@ pub struct LocalNode {
     pub addresses: Vec<IpAddr>,
     /// How clients' addresses are treated.
     pub sources: Sources,
+    /// All addresses of its devices, loopback and link-local ones apart.
+    #[serde(default)]
+    pub own: Vec<IpAddr>,
+    /// Where Services' cluster addresses are from; of a family without any it is not known.
+    #[serde(default)]
+    pub service_ranges: Vec<IpNet>,
+    /// Where pods' addresses are from, as far as it is known.
+    #[serde(default)]
+    pub pod_ranges: Vec<IpNet>,
+    /// What its processes hold of its addresses.
+    #[serde(default)]
+    pub held: BTreeSet<HeldPort>,
 }
 
 /// What decides whether a backend sees its client's own address.

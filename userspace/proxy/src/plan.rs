@@ -374,6 +374,12 @@ impl Planner {
         self.range_room.of(family)
     }
 
+    /// Whether packets to this address and port find a Service, or did when the proxy started.
+    pub fn is_served(&self, address: IpAddr, port: u16, protocol: Protocol) -> bool {
+        let row = |scope| RowKey { address, port, protocol: protocol.number(), scope };
+        [Scope::Inside, Scope::Outside].into_iter().any(|scope| self.rows.contains_key(&row(scope)))
+    }
+
     /// Whether a backend listens on one of these addresses (the node's own). Looks at all backends.
     pub fn serves_on(&self, addresses: &[IpAddr]) -> bool {
         self.backends.iter().any(|ids| ids.serve_on(addresses))

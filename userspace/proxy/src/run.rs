@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::health::{self, Health};
 use crate::metrics::{self, Metrics};
 use crate::notices::{self, Notice};
-use crate::objects::{EndpointSlice, Node, Object, Service};
+use crate::objects::{EndpointSlice, Node, Object, Service, ServiceCidr};
 use crate::service::PROXY_NAME_LABEL;
 use crate::state::{State, Surroundings};
 use crate::watch::{self, Selection};
@@ -33,6 +33,7 @@ pub(crate) enum Event {
     Service(watch::Event<Service>),
     Slice(watch::Event<EndpointSlice>),
     Node(watch::Event<Node>),
+    Cidr(watch::Event<ServiceCidr>),
     /// The node's addresses, devices or routes are other ones.
     Surroundings(Surroundings),
 }
@@ -46,6 +47,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let (events, received) = mpsc::channel(BATCH);
     follow_api(&config, &client, &events);
+    spawn(&client, Selection::default(), &events, Event::Cidr);
     let notices = notices::reporter(client, &config.node_name);
     serve(config, datapath, None, notices, received, shutdown).await
 }

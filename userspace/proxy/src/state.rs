@@ -1,7 +1,7 @@
 //! What the proxy knows, between the API's events and the kernel's tables.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,7 +10,7 @@ use futures::FutureExt;
 use ipnet::IpNet;
 use skep_bpf::Datapath;
 use skep_network::attachments::{Attachment, Attachments};
-use skep_network::sockets;
+use skep_network::{listeners, sockets};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -20,13 +20,16 @@ use crate::desired::{self, Desired};
 use crate::frontend::{Family, PortTables};
 use crate::health::Health;
 use crate::health_checks::HealthChecks;
+use crate::held::held;
 use crate::host_ports;
 use crate::local_node::{LocalNode, ZONE_LABEL};
 use crate::metrics::Metrics;
 use crate::names::NamesLog;
 use crate::notices::Notice;
-use crate::objects::{EndpointSlice, Node, Object, Service};
+use crate::objects::{EndpointSlice, Node, Object, Service, ServiceCidr};
 use crate::plan::{Plan, Planner};
+use crate::ranges::{self, ServiceRanges};
+use crate::refusals::Refusals;
 use crate::rows;
 use crate::run::Event;
 use crate::service::ServiceName;
@@ -44,6 +47,8 @@ const NO_MEMORY: Duration = Duration::from_secs(60);
 const FORGET: Duration = Duration::from_secs(60);
 /// But so many gone backends are reason enough.
 const FORGET_AT: usize = skep_abi::BACKENDS_PER_CHUNK as usize;
+/// How old what is known of the node's processes may be when a Service changes.
+const HELD_AGE: Duration = Duration::from_secs(1);
 
 /// The node as somebody else's network has it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,6 +66,11 @@ pub(crate) struct State {
     node: LocalNode,
     /// The addresses by which the cluster knows the node.
     primary: Vec<IpAddr>,
+    /// Ranges that the cluster gave the node for its pods.
+    pod_ranges: Vec<IpNet>,
+    service_ranges: ServiceRanges,
+    /// When it was last seen what the node's processes hold.
+    held_read: Option<Instant>,
     surroundings: Option<Surroundings>,
     /// Prefixes of the other nodes of skep's own pod network.
     peers: Vec<(IpNet, u32)>,
@@ -68,9 +78,7 @@ pub(crate) struct State {
     health: Arc<Health>,
     health_checks: HealthChecks,
     metrics: Arc<Metrics>,
-    notices: mpsc::Sender<Notice>,
-    /// Services that did not get all that they asked for, and what they were told.
-    refused: BTreeMap<ServiceName, Vec<(&'static str, String)>>,
+    refusals: Refusals,
     /// Those whose health check cannot be served.
     refused_checks: BTreeSet<ServiceName>,
     triggers: Triggers,
@@ -124,14 +132,16 @@ impl State {
             planner,
             node,
             primary: Vec::new(),
+            pod_ranges: Vec::new(),
+            service_ranges: ServiceRanges::default(),
+            held_read: None,
             surroundings,
             peers: Vec::new(),
             ways: Ways::default(),
             health_checks: HealthChecks::new(health.clone()),
             health,
+            refusals: Refusals::new(metrics.clone(), notices),
             metrics,
-            notices,
-            refused: BTreeMap::new(),
             refused_checks: BTreeSet::new(),
             triggers: Triggers::new(SystemTime::now()),
             listed_services: None,
@@ -162,6 +172,7 @@ impl State {
             Event::Service(event) => self.take_service(event),
             Event::Slice(event) => self.take_slice(event),
             Event::Node(event) => self.take_node(event),
+            Event::Cidr(event) => self.take_cidr(event),
             Event::Surroundings(surroundings) => {
                 self.surroundings = Some(surroundings);
                 self.read_addresses();
@@ -178,12 +189,25 @@ impl State {
                 let addresses = node.status.iter().flat_map(|status| &status.addresses);
                 let internal = addresses.filter(|address| address.kind == "InternalIP");
                 self.primary = internal.filter_map(|ip| ip.address.parse().ok()).collect();
+                let ranges = node.spec.iter().flat_map(|spec| &spec.pod_cidrs);
+                self.pod_ranges = ranges.filter_map(|range| range.parse().ok()).collect();
                 self.set_node();
                 self.read_addresses();
                 self.health.set_node(Some(&node));
             }
             watch::Event::Deleted(_) => self.health.set_node(None),
             watch::Event::Restarted | watch::Event::Synced => {}
+        }
+    }
+
+    fn take_cidr(&mut self, event: watch::Event<ServiceCidr>) {
+        if !self.service_ranges.take(event) {
+            return;
+        }
+        let ranges: Vec<_> = self.service_ranges.all().collect();
+        if ranges != self.node.service_ranges {
+            self.node.service_ranges = ranges;
+            self.set_node();
         }
     }
 
@@ -249,37 +273,23 @@ impl State {
         if !self.services_known || !self.slices_known || self.must_reread {
             return;
         }
-        let (start, mut services, mut wrote) = (Instant::now(), 0, false);
+        let start = Instant::now();
         if self.surroundings.is_none() && self.desired.has_changed() {
             // A pod's row is there before its endpoint is.
             self.read_addresses();
         }
-        if self.desired.has_changed() {
-            // What stood in their way may be gone.
-            self.refused.keys().for_each(|name| self.desired.touch(name));
+        if self.desired.has_changed() && self.held_read.is_none_or(|read| read.elapsed() > HELD_AGE)
+        {
+            self.read_held();
         }
-        loop {
-            let changed = self.desired.take_changed(CHUNK);
-            let host_ports = std::mem::take(&mut self.changed_host_ports);
-            if changed.is_empty() && host_ports.is_empty() {
-                break;
-            }
-            let now = Instant::now();
-            services += changed.len();
-            let names: Vec<_> = changed.iter().map(|(name, _)| name.clone()).collect();
-            for (name, ports) in changed {
-                self.planner.set_service(&name, ports, now);
-            }
-            self.planner.expect(self.desired.waiting());
-            for name in host_ports {
-                let ports = self.host_ports.get(&name).cloned().unwrap_or_default();
-                self.planner.set_service(&name, ports, now);
-            }
-            self.apply(now);
-            self.name(&names);
-            names.iter().for_each(|name| self.tell_refusals(name));
-            wrote = true;
+        let mut written = Written::default();
+        self.write_changed(&mut written);
+        if std::mem::take(&mut written.removed) {
+            // What stood in the way of others may be gone.
+            self.touch_contended();
+            self.write_changed(&mut written);
         }
+        let (services, mut wrote) = (written.services, written.any);
         if !std::mem::replace(&mut self.settled, true) {
             self.planner.settle(start);
             self.apply(start);
@@ -300,9 +310,39 @@ impl State {
         }
     }
 
-    /// Writes what the planner has worked out.
-    fn apply(&mut self, now: Instant) {
-        let Plan { gone, .. } = {
+    fn write_changed(&mut self, written: &mut Written) {
+        loop {
+            let changed = self.desired.take_changed(CHUNK);
+            let host_ports = std::mem::take(&mut self.changed_host_ports);
+            if changed.is_empty() && host_ports.is_empty() {
+                return;
+            }
+            let now = Instant::now();
+            written.any = true;
+            written.services += changed.len();
+            let names: Vec<_> = changed.iter().map(|(name, _)| name.clone()).collect();
+            for (name, ports) in changed {
+                self.planner.set_service(&name, ports, now);
+            }
+            self.planner.expect(self.desired.waiting());
+            for name in host_ports {
+                let ports = self.host_ports.get(&name).cloned().unwrap_or_default();
+                self.planner.set_service(&name, ports, now);
+            }
+            written.removed |= self.apply(now);
+            self.name(&names);
+            names.iter().for_each(|name| self.tell_refusals(name));
+        }
+    }
+
+    /// Services that were refused something that another one has try again.
+    fn touch_contended(&mut self) {
+        self.refusals.contended().for_each(|name| self.desired.touch(name));
+    }
+
+    /// Writes what the planner has worked out; whether any address is free now.
+    fn apply(&mut self, now: Instant) -> bool {
+        let Plan { gone, removed, .. } = {
             let plan = self.planner.take_plan(now);
             let tables = self.datapath.tables();
             let addresses = &self.node.addresses;
@@ -325,18 +365,13 @@ impl State {
         };
         self.to_cut.extend(&gone);
         self.cut_datagrams(gone);
+        !removed.is_empty()
     }
 
     /// Tells the owner of a Service what is not served of it, if that is news.
     fn tell_refusals(&mut self, name: &ServiceName) {
-        let refusals = self.planner.refusals(name);
-        let known = self.refused.remove(name).unwrap_or_default();
-        for (reason, note) in refusals.iter().filter(|refusal| !known.contains(refusal)) {
-            self.tell(name, reason, note.clone());
-        }
-        if !refusals.is_empty() {
-            self.refused.insert(name.clone(), refusals);
-        }
+        let (uid, forbidden) = (self.desired.uid(name), self.desired.refusals(name));
+        self.refusals.set(name, uid, forbidden, self.planner.refusals(name));
     }
 
     fn serve_health_checks(&mut self) {
@@ -345,18 +380,11 @@ impl State {
         for (service, error) in &refused {
             if !self.refused_checks.contains(service) {
                 let note = format!("cannot listen on its healthCheckNodePort: {error}");
-                self.tell(service, "HealthCheckPortTaken", note);
+                let uid = self.desired.uid(service);
+                self.refusals.tell(service, uid, "HealthCheckPortTaken", note);
             }
         }
         self.refused_checks = refused.into_keys().collect();
-    }
-
-    fn tell(&self, service: &ServiceName, reason: &'static str, note: String) {
-        tracing::warn!(%service, reason, note, "a part of a Service is not served");
-        self.metrics.count_refused(reason);
-        let uid = self.desired.uid(service).to_owned();
-        // Should too many wait already, the log has it.
-        let _ = self.notices.try_send(Notice { service: service.clone(), uid, reason, note });
     }
 
     fn name(&mut self, services: &[ServiceName]) {
@@ -400,6 +428,7 @@ impl State {
         let now = Instant::now();
         self.read_peers();
         self.read_addresses();
+        self.read_held();
         self.free_forgotten();
         // Rows that are being forgotten are nobody's to read.
         if self.must_reread && self.forgetting.is_none() {
@@ -407,7 +436,7 @@ impl State {
         }
         self.ask_for_memory(now);
         // What found no room may find some now.
-        self.refused.keys().for_each(|name| self.desired.touch(name));
+        self.touch_contended();
         self.cut_connections();
         self.measure();
         self.forget_backends(now);
@@ -550,15 +579,48 @@ impl State {
             |address: &&IpAddr| self.config.node_port_addresses.serves_on(**address, &self.primary);
         let addresses: Vec<_> = hosts.iter().filter(served).copied().collect();
         if addresses != self.node.addresses {
-            self.node.addresses = addresses;
             self.must_look_here = true;
-            self.set_node();
             self.attachments_read = None;
+        }
+        let (own, pod_ranges) = (hosts.clone(), self.pod_ranges());
+        let node = LocalNode { addresses, own, pod_ranges, ..self.node.clone() };
+        if node != self.node {
+            self.node = node;
+            self.set_node();
         }
         self.set_ways(match &self.surroundings {
             Some(surroundings) => Ways::foreign(&hosts, surroundings.routes.iter().copied()),
             None => Ways::own(here, self.peers.iter().copied()),
         });
+    }
+
+    /// Where pods' addresses are from.
+    fn pod_ranges(&self) -> Vec<IpNet> {
+        let known = self.datapath.tables().config().map(|config| ranges::of_pods(&config));
+        let mut ranges = known.unwrap_or_default();
+        ranges.extend(&self.pod_ranges);
+        ranges
+    }
+
+    /// Looks at which of the node's ports its processes hold.
+    fn read_held(&mut self) {
+        self.held_read = Some(Instant::now());
+        let listeners = match listeners::list() {
+            Ok(listeners) => listeners,
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell which ports processes listen on");
+                return;
+            }
+        };
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let addresses: Vec<_> = self.node.own.iter().copied().chain([loopback]).collect();
+        let held = held(&self.node.held, &listeners, &addresses, |held| {
+            self.planner.is_served(held.address, held.port, held.protocol)
+        });
+        if held != self.node.held {
+            self.node.held = held;
+            self.set_node();
+        }
     }
 
     /// Rows that are written follow their ways: a pod's device, a node's index may be another's later.
@@ -579,6 +641,15 @@ impl State {
             tracing::warn!(%error, "cannot write names for the tools");
         }
     }
+}
+
+/// What a round of writing came to.
+#[derive(Debug, Default)]
+struct Written {
+    services: usize,
+    any: bool,
+    /// Whether rows of front ends were removed.
+    removed: bool,
 }
 
 fn close_sockets(datapath: &Datapath, attachments: &std::path::Path, gone: &[BackendRow]) {

@@ -45,6 +45,14 @@ enum Command {
     /// The kubelet alone, for any API server
     Kubelet(Box<Part<skep_kubelet::Flags>>),
     /// The service proxy alone, for any API server
+    ///
+    /// In kube-proxy's place: its flags, its configuration file, its health checks, its metrics (kubeproxy_*),
+    /// and beside them what became of packets (skep_datapath_*) and how full the tables are (skep_table_*).
+    ///
+    /// What a Service must not have is not served, and an Event on the Service says why: an address of pods,
+    /// of the node, of another Service or of nobody; a port of the node that a process listened on first; an
+    /// endpoint that is no address of a cluster; more ports than a node serves of one Service. The rest of the
+    /// Service is served, and once a process lets go of a port, that too.
     Proxy(Box<skep_proxy::AloneFlags>),
     /// The CNI plugin: reads its configuration from standard input, as the specification has it
     Cni,

@@ -1,7 +1,7 @@
 //! Tables of cases: what is asked of a node by which objects.
 
 use super::*;
-use crate::frontend::Protocol;
+use crate::held::HeldPort;
 use crate::service::FORWARDING_ANNOTATION;
 
 fn desired() -> Desired {
@@ -336,4 +336,80 @@ fn endpoints_of_headless_services_ask_for_nothing() {
     let endpoints = serde_json::json!([{ "addresses": ["10.244.0.1"] }]);
     desired.set_slice(&slice("web-1", "web", &endpoints));
     assert_eq!(desired.take_changed(usize::MAX), [(ServiceName::new("shop", "web"), vec![])]);
+}
+
+/// What is told of a Service.
+fn told(desired: &Desired) -> Vec<String> {
+    let refusals = desired.refusals(&ServiceName::new("shop", "web"));
+    refusals.iter().map(|(reason, note)| format!("{reason} {note}")).collect()
+}
+
+#[test]
+fn a_node_port_that_a_process_holds_is_served_once_it_lets_go() {
+    let mut desired = desired();
+    desired.set_service(&service(&NODE_PORT()));
+    desired.take_changed(usize::MAX);
+    let node = desired.node.clone();
+    let held = |port| {
+        let address = "192.0.2.10".parse().expect("address");
+        LocalNode {
+            held: [HeldPort { address, port, protocol: Protocol::Tcp }].into(),
+            ..node.clone()
+        }
+    };
+    desired.set_node(held(22));
+    assert_eq!(desired.take_changed(usize::MAX), [], "another port than any Service has");
+    desired.set_node(held(30_080));
+    let lines = |desired: &mut Desired| lines(&only_port(desired));
+    let on_node = |line: &&String| line.starts_with("192.0.2.10:30080");
+    assert_eq!(lines(&mut desired).iter().filter(on_node).count(), 0);
+    let in_use =
+        "PortInUse 192.0.2.10:30080/TCP: not served, since a process of the node listens there";
+    assert_eq!(told(&desired), [in_use]);
+    desired.set_node(node.clone());
+    assert_eq!(lines(&mut desired).iter().filter(on_node).count(), 2);
+    assert_eq!(told(&desired), [""; 0]);
+}
+
+#[test]
+fn ranges_that_become_known_later_count() {
+    let mut desired = desired();
+    desired.set_service(&service(&NODE_PORT()));
+    let is_served = |desired: &mut Desired| {
+        let lines = lines(&only_port(desired));
+        lines.iter().any(|line| line.starts_with("10.96.0.7:80"))
+    };
+    assert!(is_served(&mut desired));
+    for (range, served) in [("10.97.0.0/16", false), ("10.96.0.0/16", true)] {
+        let service_ranges = vec![range.parse().expect("range")];
+        desired.set_node(LocalNode { service_ranges, ..desired.node.clone() });
+        assert_eq!(is_served(&mut desired), served, "{range}");
+        assert_eq!(told(&desired).is_empty(), served, "{range}");
+    }
+}
+
+#[test]
+fn ten_thousand_ports_cost_the_others_nothing() {
+    let mut desired = desired();
+    let ports: Vec<_> = (1..=10_000)
+        .map(|number| serde_json::json!({ "name": format!("p{number}"), "port": number }))
+        .collect();
+    desired.set_service(&service(&serde_json::json!({ "clusterIP": "10.96.0.7", "ports": ports })));
+    let mut object = slice("web-1", "web", &serde_json::json!([{ "addresses": ["10.244.0.1"] }]));
+    let port = |number| objects::EndpointPort {
+        name: Some(format!("p{number}")),
+        protocol: None,
+        port: Some(8080),
+    };
+    object.ports = (1..=10_000).map(port).collect();
+    desired.set_slice(&object);
+    let (_, ports) = desired.take_changed(usize::MAX).pop().expect("changed");
+    assert_eq!(ports.len(), MAX_PORTS);
+    assert!(ports.iter().all(|port| port.sets[0].len() == 1), "those that are served are whole");
+    let notes = told(&desired);
+    assert!(notes[0].starts_with("ServiceTooLarge 8976 of its ports"), "{notes:?}");
+
+    desired.remove_service(&ServiceName::new("shop", "web"));
+    assert_eq!(desired.take_changed(usize::MAX), [(ServiceName::new("shop", "web"), vec![])]);
+    assert_eq!(told(&desired), [""; 0]);
 }
