@@ -282,7 +282,7 @@ impl Desired {
         let families: BTreeSet<Family> =
             service.cluster_ips.iter().map(|&address| Family::of(address)).collect();
         let mut guard = Guard::new(&self.node);
-        let refused = entry.slices.iter().flat_map(|(_, slice)| slice.refused());
+        let refused = entry.slices().flat_map(Slice::refused);
         refused.for_each(|address| guard.refuse_endpoint(*address));
         for (number, port) in service.ports.iter().enumerate() {
             for &family in families.iter().filter(|_| number < MAX_PORTS) {

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use hyper::StatusCode;
@@ -28,16 +28,16 @@ pub struct Health(Mutex<Known>);
 struct Known {
     /// When the tables were last as the API says.
     updated: Option<SystemTime>,
-    /// Since when a change waits.
-    waiting: Option<SystemTime>,
+    /// Since when a change waits: by the clock that nobody sets.
+    waiting: Option<Instant>,
     /// Whether the node is one that traffic should come to; unknown before it was seen.
     eligible: bool,
 }
 
 impl Known {
-    fn is_healthy(self, now: SystemTime) -> bool {
-        let waited = self.waiting.and_then(|since| now.duration_since(since).ok());
-        self.updated.is_none() || waited.is_none_or(|waited| waited < TIMEOUT)
+    fn is_healthy(self, now: Instant) -> bool {
+        let is_late = |since| now.saturating_duration_since(since) >= TIMEOUT;
+        self.updated.is_none() || !self.waiting.is_some_and(is_late)
     }
 }
 
@@ -52,7 +52,7 @@ impl Health {
     }
 
     /// A change has come and is not in the tables yet.
-    pub fn set_waiting(&self, now: SystemTime) {
+    pub fn set_waiting(&self, now: Instant) {
         self.change(|known| known.waiting = known.waiting.or(Some(now)));
     }
 
@@ -71,14 +71,14 @@ impl Health {
     }
 
     /// Whether changes reach the tables in time.
-    pub fn is_healthy(&self, now: SystemTime) -> bool {
+    pub fn is_healthy(&self, now: Instant) -> bool {
         self.known().is_healthy(now)
     }
 
     /// Upstream's format. `None`: there is no such path.
-    fn answer(&self, path: &str, now: SystemTime) -> Option<Answer> {
+    fn answer(&self, path: &str, now: SystemTime, steady: Instant) -> Option<Answer> {
         let known = self.known();
-        let healthy = known.is_healthy(now);
+        let healthy = known.is_healthy(steady);
         let good = match path {
             "/healthz" => healthy && known.eligible,
             "/livez" => healthy,
@@ -121,7 +121,7 @@ pub async fn serve(
         .await
         .with_context(|| format!("--healthz-bind-address: cannot listen on {address}"))?;
     let answer = move |path: &str| {
-        let Some(answer) = health.answer(path, SystemTime::now()) else {
+        let Some(answer) = health.answer(path, SystemTime::now(), Instant::now()) else {
             return Answer::not_found();
         };
         metrics.count_health(path, answer.status);
@@ -144,22 +144,22 @@ mod tests {
 
     #[test]
     fn the_codes_are_upstreams() {
-        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let (wall, start) = (SystemTime::UNIX_EPOCH, Instant::now());
         let late = start + TIMEOUT;
         let health = Health::default();
         let codes = |now| {
-            let code = |path| health.answer(path, now).map(|answer| answer.status.as_u16());
+            let code = |path| health.answer(path, wall, now).map(|answer| answer.status.as_u16());
             [code("/healthz"), code("/livez"), code("/other")]
         };
         assert_eq!(codes(start), [Some(503), Some(200), None], "no node yet");
         health.set_node(Some(&node("other")));
         health.set_waiting(start);
         assert_eq!(codes(late), [Some(200), Some(200), None], "still starting");
-        health.set_updated(start);
+        health.set_updated(wall);
         health.set_waiting(start);
         assert_eq!(codes(start), [Some(200), Some(200), None]);
         assert_eq!(codes(late), [Some(503), Some(503), None], "a change waits for too long");
-        health.set_updated(late);
+        health.set_updated(wall);
         assert_eq!(codes(late + TIMEOUT), [Some(200), Some(200), None], "nothing waits");
         health.set_node(Some(&node(TO_BE_DELETED)));
         assert_eq!(codes(late), [Some(503), Some(200), None]);
@@ -177,8 +177,28 @@ mod tests {
         node.metadata = Some(Meta { labels, ..Meta::default() });
         let health = Health::default();
         health.set_node(Some(&node));
-        let code = health.answer("/healthz", SystemTime::UNIX_EPOCH).map(|answer| answer.status);
+        let code = health
+            .answer("/healthz", SystemTime::UNIX_EPOCH, Instant::now())
+            .map(|answer| answer.status);
         assert_eq!(code, Some(StatusCode::OK));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_changes_nothing() {
+        let (start, noon) = (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(43_200));
+        let day = Duration::from_secs(86_400);
+        let health = Health::default();
+        health.set_node(Some(&node("other")));
+        health.set_updated(noon);
+        health.set_waiting(start);
+        for (steady, code) in
+            [(start, StatusCode::OK), (start + TIMEOUT, StatusCode::SERVICE_UNAVAILABLE)]
+        {
+            for wall in [noon, noon + day, SystemTime::UNIX_EPOCH] {
+                let answer = health.answer("/healthz", wall, steady).expect("a path");
+                assert_eq!(answer.status, code, "{wall:?}");
+            }
+        }
     }
 
     #[test]
@@ -186,12 +206,13 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         let health = Health::default();
         health.set_updated(now);
-        let body = health.answer("/healthz", now).expect("a path").body;
+        let steady = Instant::now();
+        let body = health.answer("/healthz", now, steady).expect("a path").body;
         let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
         assert_eq!(body["currentTime"], "1970-01-01T00:16:40Z");
         assert_eq!((&body["nodeEligible"], &body["healthy"]), (&json!(false), &json!(true)));
         assert_eq!(body["status"]["IPv4"]["healthy"], true);
-        let live = health.answer("/livez", now).expect("a path").body;
+        let live = health.answer("/livez", now, steady).expect("a path").body;
         assert!(!live.contains("nodeEligible"), "{live}");
     }
 }

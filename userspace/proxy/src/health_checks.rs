@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::Instant;
 
 use hyper::StatusCode;
 use serde_json::json;
@@ -73,7 +73,7 @@ impl HealthChecks {
         let (counter, name, health) =
             (local_endpoints.clone(), service.clone(), self.health.clone());
         let answer = move |_: &str| {
-            let healthy = health.is_healthy(SystemTime::now());
+            let healthy = health.is_healthy(Instant::now());
             answer(&name, counter.load(Ordering::Relaxed), healthy)
         };
         tokio::spawn(http::serve(listener, answer, stop.clone()));

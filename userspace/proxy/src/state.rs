@@ -215,7 +215,7 @@ impl State {
     fn queue(&mut self, services: u64, slice: Option<&EndpointSlice>) {
         let now = SystemTime::now();
         self.metrics.queued(services, slice.map_or(0, |_| 1), now);
-        self.health.set_waiting(now);
+        self.health.set_waiting(Instant::now());
         if let Some(slice) = slice {
             self.triggers.note(slice);
         }
