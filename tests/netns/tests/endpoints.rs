@@ -12,9 +12,9 @@ use skep_network::topology::Routing;
 const SECONDS: u64 = 8;
 /// Changes in a second.
 const RATE: u32 = 200;
-/// Ready endpoints. Every third change one more comes, the next makes the oldest a terminating one.
+/// Ready endpoints: for each one more that comes, the oldest becomes a terminating one.
 const READY: usize = 4;
-/// Endpoints that come while one terminates: 5 s of changes. Then it is gone.
+/// Endpoints that come while one terminates: 3 to 5 s of changes. Then it is gone.
 const TERMINATING: usize = 333;
 /// Every endpoint is a port of its own, so that an answer tells which one gave it.
 const FIRST_PORT: u16 = 2_000;
@@ -44,6 +44,8 @@ struct Endpoints<'a> {
     pods: [(&'a Pod, &'static str); 2],
     /// How many have come.
     born: usize,
+    /// How many of these are terminating or gone.
+    ended: usize,
     /// When each was gone, in nanoseconds, as far as any was.
     gone: Vec<u64>,
 }
@@ -69,26 +71,26 @@ impl Endpoints<'_> {
     }
 
     /// Makes the oldest ready one a terminating one.
-    fn terminate(&self) {
-        if let Some(oldest) = self.born.checked_sub(READY + 1) {
-            let patch = json!({ "endpoints": self.endpoints(oldest, false) });
-            self.api.merge(SLICES, &name(oldest), &patch);
-        }
+    fn terminate(&mut self) {
+        let patch = json!({ "endpoints": self.endpoints(self.ended, false) });
+        self.api.merge(SLICES, &name(self.ended), &patch);
+        self.ended += 1;
     }
 
-    /// Removes the one that has terminated for long enough.
+    /// Removes the one that has terminated for the longest time.
     fn remove(&mut self) {
-        if self.born > READY + TERMINATING {
-            self.api.delete(SLICES, &name(self.gone.len()));
-            self.gone.push(monotonic_ns());
-        }
+        self.api.delete(SLICES, &name(self.gone.len()));
+        self.gone.push(monotonic_ns());
     }
 
-    fn change(&mut self, number: u32) {
-        match number % 3 {
-            0 => self.add(),
-            1 => self.terminate(),
-            _ => self.remove(),
+    /// One more comes, else one goes the next step on its way out.
+    fn change(&mut self) {
+        if self.ended - self.gone.len() > TERMINATING {
+            self.remove();
+        } else if self.born - self.ended > READY {
+            self.terminate();
+        } else {
+            self.add();
         }
     }
 
@@ -126,7 +128,7 @@ fn endpoints_that_change_all_the_time_answer_and_none_is_refused() {
         (world.a().pod("client"), world.a().pod("near"), world.b().pod("far"));
     let changes = length("SKEP_CHURN_SECONDS", SECONDS).as_secs() as u32 * RATE;
     let count =
-        u16::try_from(changes as usize / 3 + READY + 1).expect("fewer than there are ports");
+        u16::try_from(changes as usize / 2 + READY + 1).expect("fewer than there are ports");
     let ports = FIRST_PORT..FIRST_PORT + count;
     let _servers = [near.place().serve_ports(ports.clone()), far.place().serve_ports(ports)];
     let front = PROTOCOLS.map(|(name, protocol)| {
@@ -135,7 +137,7 @@ fn endpoints_that_change_all_the_time_answer_and_none_is_refused() {
     let spec = json!({ "type": "NodePort", "clusterIP": CLUSTER_IP, "ports": front });
     api.create(SERVICES, &json!({ "metadata": { "name": SERVICE }, "spec": spec }));
     let pods = [(&near, "a"), (&far, "b")];
-    let mut endpoints = Endpoints { api: &api, pods, born: 0, gone: Vec::new() };
+    let mut endpoints = Endpoints { api: &api, pods, born: 0, ended: 0, gone: Vec::new() };
     (0..READY).for_each(|_| endpoints.add());
     let agents: Vec<_> = world.nodes().iter().map(|node| node.agent(&api.kubeconfig())).collect();
     api.await_verified(&world);
@@ -153,7 +155,7 @@ fn endpoints_that_change_all_the_time_answer_and_none_is_refused() {
     let visits = askers.map(|(_, place, protocol, address)| place.visit(protocol, address));
     let begin = Instant::now();
     for number in 0..changes {
-        endpoints.change(number);
+        endpoints.change();
         let due = Duration::from_secs(1) / RATE * (number + 1);
         std::thread::sleep(due.saturating_sub(begin.elapsed()));
     }
