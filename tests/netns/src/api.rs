@@ -161,6 +161,7 @@ impl Api {
             let newest = store.revision().await.expect("it has one");
             store.compact(newest).await.expect("compacted");
         });
+        drop(store);
         self.start_server();
     }
 
@@ -170,15 +171,16 @@ impl Api {
         let words = ["apiserver", "--data-dir", &folder, "--bind-address=127.0.0.1"];
         let more = ["--secure-port=0", "--service-cluster-ip-range", &range];
         let flags = Line::parse_from(words.iter().chain(&more)).flags;
+        let config = Config::try_from(flags).expect("flags");
         let shutdown = CancellationToken::new();
-        self.server = Some(self.runtime.block_on(async {
-            let config = Config::try_from(flags).expect("flags");
-            let running = skep_apiserver::start(config, shutdown.clone()).await;
-            let running = running.expect("an API server");
-            let admin = UserInfo::new("admin", &["system:masters"]);
-            let client = local_client(&running.server, admin);
-            Server { running, shutdown, client }
-        }));
+        // Whoever had the store before may still be closing it.
+        let running = wait_for("an API server", || {
+            let start = skep_apiserver::start(config.clone(), shutdown.clone());
+            self.runtime.block_on(start).map_err(|error| format!("{error:#}"))
+        });
+        let _inside = self.runtime.enter();
+        let client = local_client(&running.server, UserInfo::new("admin", &["system:masters"]));
+        self.server = Some(Server { running, shutdown, client });
     }
 
     fn stop_server(&mut self) {
