@@ -13,6 +13,10 @@ use crate::{FlowTable, Net, Seen, Tables, hash};
 /// How many ports are tried for a translated source before its packet is dropped.
 const PORT_TRIES: u32 = 32;
 
+/// Of how many connections that nobody has answered the oldest gives way. Few: the kernel's verifier walks
+/// each look on its own.
+const VICTIMS: u32 = 4;
+
 /// Ports that programs use without privileges.
 const UNPRIVILEGED: PortRange = PortRange { min: 1024, max: u16::MAX };
 
@@ -316,27 +320,27 @@ fn claim<F: Net, T: Tables<F>>(
         return 0;
     }
     let count = u32::from(ports.max - ports.min) + 1;
-    let start = hash::of_tuple(headers, seed) >> 1;
-    // Far apart: neighbours fill up together, and a run of them would end the search long before the
-    // ports do.
-    let stride = 1 + start / count % count.saturating_sub(1).max(1);
+    let mut probe = hash::of_tuple(headers, seed);
     let (mut key, reply) = (reply_key(headers, to), reply(tables, headers, opening));
-    let (mut oldest_ticks, mut oldest_be) = (u64::MAX, 0);
-    for attempt in 0..PORT_TRIES {
-        key.dport_be =
-            ports.min.wrapping_add(((start % count + attempt * stride) % count) as u16).to_be();
-        if tables.has_flow(established, &key) {
-            continue;
-        }
-        if tables.add_flow(FlowTable::Embryos, &key, &reply) {
+    for _ in 0..PORT_TRIES {
+        key.dport_be = ports.min.wrapping_add(hash::below(probe, count) as u16).to_be();
+        if !tables.has_flow(established, &key) && tables.add_flow(FlowTable::Embryos, &key, &reply)
+        {
             return u32::from(key.dport_be);
         }
+        // Anywhere: neighbours fill up together, and steps of one length may meet few ports of many.
+        probe = hash::mix(probe);
+    }
+    let (mut oldest_ticks, mut oldest_be) = (u64::MAX, 0);
+    for _ in 0..VICTIMS {
+        key.dport_be = ports.min.wrapping_add(hash::below(probe, count) as u16).to_be();
         if let Some(other) = tables.peek_flow(FlowTable::Embryos, &key)
             && other.packets == 0
             && other.seen_ticks < oldest_ticks
         {
             (oldest_ticks, oldest_be) = (other.seen_ticks, key.dport_be);
         }
+        probe = hash::mix(probe);
     }
     key.dport_be = oldest_be;
     if oldest_be != 0 && take_over(tables, &key, &reply) { u32::from(oldest_be) } else { 0 }

@@ -7,7 +7,7 @@ use crate::Net;
 
 /// The finalizer of MurmurHash3: every bit of the input reaches every bit of the output.
 #[inline(always)]
-fn mix(mut word: u32) -> u32 {
+pub(crate) fn mix(mut word: u32) -> u32 {
     word ^= word >> 16;
     word = word.wrapping_mul(0x85eb_ca6b);
     word ^= word >> 13;
