@@ -352,8 +352,7 @@ fn claim<F: Net, T: Tables<F>>(
 fn take_over<F: Net, T: Tables<F>>(tables: &T, key: &FlowKey<F>, reply: &Flow<F>) -> bool {
     let Some(other) = tables.peek_flow(FlowTable::Embryos, key) else { return false };
     tables.remove_flow(FlowTable::Embryos, &partner_of(key, &other));
-    tables.remove_flow(FlowTable::Embryos, key);
-    tables.add_flow(FlowTable::Embryos, key, reply)
+    tables.replace_flow(FlowTable::Embryos, key, reply)
 }
 
 #[inline(always)]

@@ -62,6 +62,12 @@ pub trait Tables<F: Family> {
     fn put_flow(&self, table: FlowTable, key: &FlowKey<F>, flow: &Flow<F>) -> bool;
     /// Adds a flow; false when there is one under this key or the table is full.
     fn add_flow(&self, table: FlowTable, key: &FlowKey<F>, flow: &Flow<F>) -> bool;
+    /// Writes a flow in the place of another connection's; false when somebody else was faster or the table
+    /// is full.
+    fn replace_flow(&self, table: FlowTable, key: &FlowKey<F>, flow: &Flow<F>) -> bool {
+        self.remove_flow(table, key);
+        self.add_flow(table, key, flow)
+    }
     /// [`open_flows`]; the kernel has it as a function of its own, which the verifier walks once.
     fn open_flows(&self, headers: &Headers<F>, to: &mut Tuple<F>, opening: &Opening) -> u32
     where

@@ -145,6 +145,13 @@ impl<F: Family, T: Tables<F>, N: Notebook> Tables<F> for Traced<'_, T, N> {
         free
     }
 
+    #[inline(always)]
+    fn replace_flow(&self, table: FlowTable, key: &FlowKey<F>, _: &Flow<F>) -> bool {
+        self.notes.flow(TraceStep::Removed, name(table), key, 0);
+        self.notes.flow(TraceStep::Written, name(table), key, 0);
+        true
+    }
+
     #[inline(never)]
     fn open_flows(&self, headers: &Headers<F>, to: &mut Tuple<F>, opening: &Opening) -> u32
     where

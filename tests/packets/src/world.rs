@@ -91,7 +91,7 @@ pub trait Plan: Net + Ord {
 
 impl Plan for V4 {
     const BITS: u32 = 32;
-    const OTHER_PORT: u16 = 18_447;
+    const OTHER_PORT: u16 = 33_530;
 
     fn at(net: u8, host: u8) -> [u32; 1] {
         [u32::from_ne_bytes([10, 0, net, host])]
@@ -108,7 +108,7 @@ impl Plan for V4 {
 
 impl Plan for V6 {
     const BITS: u32 = 128;
-    const OTHER_PORT: u16 = 2_524;
+    const OTHER_PORT: u16 = 63_822;
 
     fn at(net: u8, host: u8) -> [u32; 4] {
         [
