@@ -156,6 +156,7 @@ impl<'a> Services<'a> {
         let host = self.planner.serves_on(&self.node.addresses);
         rows::set_host_backends(&self.tables, host).expect("the tables can be written");
         rows::cut_datagrams(&self.tables, &plan.gone).expect("the tables can be written");
+        rows::unbind(&self.tables, &plan.unbound).expect("the tables can be written");
         let cookies = rows::take_sockets(&self.tables, &plan.gone).expect("the tables can be read");
         if !cookies.is_empty() {
             self.on.close_sockets(&cookies);

@@ -132,6 +132,46 @@ fn affinity_keeps_a_client_with_its_backend() {
 }
 
 #[test]
+fn affinity_ends_with_the_backends_part_in_the_service() {
+    let world = World::new(Routing::Direct);
+    let (a, b) = (world.a(), world.b());
+    let client = a.pod("client");
+    let mut sticky = spec("TCP");
+    sticky["sessionAffinity"] = "ClientIP".into();
+    let mut other = spec("TCP");
+    other["clusterIP"] = "10.96.0.2".into();
+    other["ports"][0]["nodePort"] = 30_002.into();
+    let mut proxy = Services::start(a);
+    let outside = world.outside();
+    // Bonds that outside makes under the policy Local are apart from others.
+    for (policy, node, names) in
+        [("Cluster", b, ["first", "second"]), ("Local", a, ["third", "fourth"])]
+    {
+        sticky["externalTrafficPolicy"] = policy.into();
+        let pods = names.map(|name| node.pod(name));
+        let servers = pods.each_ref().map(|pod| pod.place().serve(8080, pod.name()));
+        let both: Vec<_> = pods.iter().map(|pod| (pod, node)).collect();
+        proxy.service("sticky", &sticky).endpoints("sticky", 8080, "TCP", &both);
+        // The other Service keeps both: neither is gone from the node.
+        proxy.service("other", &other).endpoints("other", 8080, "TCP", &both).sync();
+        for (who, from, address) in
+            [("pod", client.place(), "10.96.0.1:80"), ("outside", &outside, "192.0.2.10:30001")]
+        {
+            let ask =
+                || from.ask("tcp", address).unwrap_or_else(|e| panic!("{who}, {policy}: {e}"));
+            let bound = ask().server;
+            let rest: Vec<_> =
+                both.iter().copied().filter(|(pod, _)| pod.name() != bound).collect();
+            proxy.endpoints("sticky", 8080, "TCP", &rest).sync();
+            let now = ask().server;
+            assert_ne!(now, bound, "{who}, {policy}: is sent to what is no endpoint any more");
+            proxy.endpoints("sticky", 8080, "TCP", &both).sync();
+        }
+        drop(servers);
+    }
+}
+
+#[test]
 fn without_affinity_every_backend_gets_its_share() {
     let world = World::new(Routing::Direct);
     let (a, b) = (world.a(), world.b());

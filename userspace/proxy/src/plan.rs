@@ -19,10 +19,12 @@ use crate::maglev;
 use crate::room::{Capacity, Extent, Occupancy};
 use crate::service::ServiceName;
 
+mod bonds;
 mod port;
 
+pub use bonds::Bond;
 pub use port::PortKey;
-use port::{Member, Port, Set, row};
+use port::{Member, Port, Set, binds, row};
 
 /// A key of the `services` table; protocol 0 with port 0 stands for "whatever has no row of its own".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,6 +65,8 @@ pub struct Plan {
     pub ranges_removed: Vec<(u32, IpNet)>,
     /// Rows of `backends` whose connections are to be cut.
     pub gone: Vec<BackendRow>,
+    /// What no entry of `sources` may say any more, once all else is written.
+    pub unbound: Vec<Bond>,
 }
 
 impl Plan {
@@ -90,6 +94,8 @@ pub struct Snapshot {
     pub backends: Vec<BackendRow>,
     /// All rows of `ranges`.
     pub ranges: BTreeSet<(u32, IpNet)>,
+    /// What the entries of `sources` say.
+    pub bonds: BTreeSet<Bond>,
 }
 
 /// What the tables hold and who uses it.
@@ -113,6 +119,7 @@ pub struct Planner {
     /// Found at the start and not claimed yet.
     unclaimed_rows: HashMap<RowKey, Service>,
     unclaimed_runs: HashMap<Run, u64>,
+    unclaimed_bonds: BTreeSet<Bond>,
     /// Whether all that was found at the start has an owner or is on its way out.
     settled: bool,
     slots: Vec<(Run, Vec<u32>)>,
@@ -122,6 +129,7 @@ pub struct Planner {
     ranges: BTreeSet<(u32, IpNet)>,
     /// Those that somebody wants, or that are to be removed.
     pending_ranges: BTreeMap<(u32, IpNet), bool>,
+    unbound: Vec<Bond>,
     /// Ports that found no room.
     pub starved: u64,
 }
@@ -161,11 +169,13 @@ impl Planner {
             next_id,
             ids_in_use: HashSet::new(),
             unclaimed_runs,
+            unclaimed_bonds: snapshot.bonds,
             settled: false,
             slots: Vec::new(),
             pending: HashMap::new(),
             ranges: snapshot.ranges,
             pending_ranges: BTreeMap::new(),
+            unbound: Vec::new(),
             starved: 0,
         }
     }
@@ -216,6 +226,7 @@ impl Planner {
         for range in self.ranges.clone().difference(&claimed) {
             self.set_range(*range, false);
         }
+        self.settle_bonds();
     }
 
     fn set_range(&mut self, range: (u32, IpNet), wanted: bool) {
@@ -238,8 +249,12 @@ impl Planner {
     /// What to write since the last call. Before [`Planner::settle`] nothing that was found at the start
     /// is taken for gone: its Service may not have been seen yet.
     pub fn take_plan(&mut self, now: Instant) -> Plan {
-        let slots = std::mem::take(&mut self.slots);
-        let mut plan = Plan { extent: self.take_extent(), slots, ..Plan::default() };
+        let mut plan = Plan {
+            extent: self.take_extent(),
+            slots: std::mem::take(&mut self.slots),
+            unbound: std::mem::take(&mut self.unbound),
+            ..Plan::default()
+        };
         for ids in &mut self.backends {
             let (usable, gone) = ids.take_changed(now, self.settled);
             plan.backends.extend(usable);
@@ -394,7 +409,8 @@ impl Planner {
             self.set_range((id, *range), true);
         }
         // Take the new before giving up the old: what is in both never looks gone.
-        let sets = tables.sets.iter().map(|set| self.place(set, tables, &before, now)).collect();
+        let sets = 0..tables.sets.len();
+        let sets = sets.map(|index| self.place(index, tables, &before, now)).collect();
         let draining = self.acquire(&tables.draining, tables).into_iter().flatten().collect();
         let port = Port {
             name: tables.name.clone(),
@@ -417,6 +433,7 @@ impl Planner {
 
     /// Gives up what a port had and no longer asks for.
     fn give_up(&mut self, before: &Port, after: &Port, now: Instant) {
+        self.unbind(before, Some(after));
         for range in before.ranges().filter(|(_, range)| !after.source_ranges.contains(range)) {
             self.set_range(range, false);
         }
@@ -436,6 +453,7 @@ impl Planner {
 
     fn remove_port(&mut self, port: &Port, now: Instant) {
         self.ids_in_use.remove(&port.id);
+        self.unbind(port, None);
         port.ranges().for_each(|range| self.set_range(range, false));
         for (key, kind) in &port.frontends {
             self.count_cluster_ip(key, *kind, -1);
@@ -463,11 +481,12 @@ impl Planner {
     /// Takes the backends of a set, and finds or makes its run.
     fn place(
         &mut self,
-        set: &[Backend],
+        index: usize,
         tables: &PortTables,
         before: &Option<Port>,
         now: Instant,
     ) -> Set {
+        let set = &tables.sets[index];
         // A backend that got no id gets no traffic either.
         let taken = self.acquire(set, tables);
         let with_id = set.iter().zip(&taken).filter(|(_, member)| member.is_some());
@@ -477,7 +496,7 @@ impl Planner {
         let known = before.as_ref().and_then(|before| before.run_of(&ids));
         let run = known.or_else(|| self.make_run(&addresses, &ids, tables, now));
         let is_short = members.len() < set.len() || (run.is_none() && !set.is_empty());
-        Set { members, run, is_short }
+        Set { members, run, is_short, binds: binds(tables, index) }
     }
 
     /// A run for these backends; `None` for an empty set, or when there is no room.

@@ -1,20 +1,20 @@
 //! Plans and snapshots as the kernel's rows: the thin edge to the tables.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use skep_abi::{
-    Backend, Endpoint, EndpointKey, Family, Flow, FlowKey, NO_PEER, Node, NodeKey, RANGE_ALLOWED,
-    RangeKey, Service, ServiceKey, V4, V6, backend_state, config_flags, endpoint_flags, proto,
-    scope, via,
+    AffinityKey, AffinityValue, Backend, Endpoint, EndpointKey, Family, Flow, FlowKey, LOCAL_BOND,
+    NO_PEER, Node, NodeKey, RANGE_ALLOWED, RangeKey, Service, ServiceKey, V4, V6, backend_state,
+    config_flags, endpoint_flags, proto, scope, via,
 };
 use skep_bpf::{FamilyTables, Result, Table, Tables};
 
 use crate::arena::Run;
 use crate::backend_ids::BackendRow;
-use crate::frontend::Scope;
-use crate::plan::{Plan, RowKey, Snapshot, fingerprint};
+use crate::frontend::{self, Scope};
+use crate::plan::{Bond, Plan, RowKey, Snapshot, fingerprint};
 use crate::room::{Capacity, Room};
 use crate::ways::{Way, Ways};
 
@@ -46,7 +46,7 @@ pub fn snapshot(tables: &Tables) -> Result<Snapshot> {
     let mut backends = backends(&tables.v4)?;
     backends.extend(self::backends(&tables.v6)?);
     let ranges = all_ranges(tables)?.into_iter().collect();
-    Ok(Snapshot { services, slots, backends, ranges })
+    Ok(Snapshot { services, slots, backends, ranges, bonds: bonds(tables)? })
 }
 
 /// All rows of `services`.
@@ -107,6 +107,42 @@ pub fn forget(tables: &Tables, rows: &[BackendRow]) -> Result<()> {
     remove_flows(&tables.v4, |_, flow| ids.v4.contains(&flow.backend))?;
     remove_flows(&tables.v6, |_, flow| ids.v6.contains(&flow.backend))?;
     rows.iter().try_for_each(|row| write_backend(tables, row, &Ways::default()))
+}
+
+/// What the entries of `sources` say.
+fn bonds(tables: &Tables) -> Result<BTreeSet<Bond>> {
+    let mut all = BTreeSet::new();
+    tables.v4.sources.visit(|batch| all.extend(batch.iter().map(bond)))?;
+    tables.v6.sources.visit(|batch| all.extend(batch.iter().map(bond)))?;
+    Ok(all)
+}
+
+fn bond<F: Family>((key, value): &(AffinityKey<F>, AffinityValue)) -> Bond {
+    Bond {
+        service: key.service & !LOCAL_BOND,
+        is_local: key.service & LOCAL_BOND != 0,
+        backend: value.backend,
+        family: if F::VERSION == 4 { frontend::Family::V4 } else { frontend::Family::V6 },
+    }
+}
+
+/// Removes the entries of `sources` that say this: their clients look for another backend. Walks whole
+/// tables: not to be waited for.
+pub fn unbind(tables: &Tables, unbound: &[Bond]) -> Result<()> {
+    fn of<F: Family>(tables: &FamilyTables<F>, unbound: &HashSet<Bond>) -> Result<()> {
+        let mut keys = Vec::new();
+        tables.sources.visit(|batch| {
+            let meant = batch.iter().filter(|entry| unbound.contains(&bond(entry)));
+            keys.extend(meant.map(|(key, _)| *key));
+        })?;
+        keys.iter().try_for_each(|key| tables.sources.remove(key).map(drop))
+    }
+    if unbound.is_empty() {
+        return Ok(());
+    }
+    let unbound = unbound.iter().copied().collect();
+    of(&tables.v4, &unbound)?;
+    of(&tables.v6, &unbound)
 }
 
 /// Removes the flows of datagrams to backends that are gone: their senders learn nothing from a reset,

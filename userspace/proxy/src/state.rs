@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::names::NamesLog;
 use crate::notices::Notice;
 use crate::objects::{EndpointSlice, Node, Object, Service, ServiceCidr};
-use crate::plan::{Plan, Planner};
+use crate::plan::{Bond, Plan, Planner};
 use crate::ranges::{self, ServiceRanges};
 use crate::refusals::Refusals;
 use crate::rows;
@@ -97,6 +97,8 @@ pub(crate) struct State {
     changed_host_ports: BTreeSet<ServiceName>,
     /// Backends that went since their connections were last looked for.
     to_cut: Vec<BackendRow>,
+    /// What clients were bound to and is to be looked for once more.
+    to_unbind: Vec<Bond>,
     /// Backends whose grace is over, and when their like were last looked for.
     to_forget: Vec<BackendRow>,
     forgot: Instant,
@@ -155,6 +157,7 @@ impl State {
             host_ports: BTreeMap::new(),
             changed_host_ports: BTreeSet::new(),
             to_cut: Vec::new(),
+            to_unbind: Vec::new(),
             to_forget: Vec::new(),
             forgot: Instant::now(),
             forgetting: None,
@@ -342,7 +345,7 @@ impl State {
 
     /// Writes what the planner has worked out; whether any address is free now.
     fn apply(&mut self, now: Instant) -> bool {
-        let Plan { gone, removed, .. } = {
+        let Plan { gone, removed, unbound, .. } = {
             let plan = self.planner.take_plan(now);
             let tables = self.datapath.tables();
             let addresses = &self.node.addresses;
@@ -365,7 +368,32 @@ impl State {
         };
         self.to_cut.extend(&gone);
         self.cut_datagrams(gone);
+        self.to_unbind.extend(&unbound);
+        self.unbind(unbound);
         !removed.is_empty()
+    }
+
+    /// Lets go of clients that are bound to what their Service no longer leads to. Aside, since it walks
+    /// whole tables.
+    fn unbind(&self, unbound: Vec<Bond>) {
+        if unbound.is_empty() {
+            return;
+        }
+        let datapath = self.datapath.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = rows::unbind(datapath.tables(), &unbound) {
+                tracing::warn!(%error, "cannot let go of clients with affinity");
+            }
+        });
+    }
+
+    /// A packet that was on its way through a program may have bound its client once more.
+    fn unbind_again(&mut self) {
+        let mut unbound = std::mem::take(&mut self.to_unbind);
+        if !unbound.is_empty() {
+            self.planner.retain_unbound(&mut unbound);
+            self.unbind(unbound);
+        }
     }
 
     /// Tells the owner of a Service what is not served of it, if that is news.
@@ -438,6 +466,7 @@ impl State {
         // What found no room may find some now.
         self.touch_contended();
         self.cut_connections();
+        self.unbind_again();
         self.measure();
         self.forget_backends(now);
         self.desired.forget_names();
@@ -542,6 +571,7 @@ impl State {
                 self.planner = Planner::new(capacity, snapshot);
                 // They are in the snapshot again.
                 self.to_forget.clear();
+                self.to_unbind.clear();
                 self.desired.touch_all();
                 self.changed_host_ports.extend(self.host_ports.keys().cloned());
                 (self.settled, self.must_reread, self.must_look_here) = (false, false, true);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use skep_abi::{Service, service_flags};
 
+use super::bonds::Bond;
 use crate::arena::Run;
 use crate::frontend::{
     BackendState, Family, Frontend, FrontendKey, Kind, PortTables, SourceAddress, WhenEmpty,
@@ -48,6 +49,18 @@ pub(super) struct Set {
     pub(super) run: Option<Run>,
     /// Whether there was no room for all of it.
     pub(super) is_short: bool,
+    /// Whether clients are bound to what is chosen from it: by front ends of the whole cluster, and by those
+    /// that only backends of this node serve.
+    pub(super) binds: [bool; 2],
+}
+
+impl Set {
+    /// The backends that clients are bound to, and whether by front ends that only backends of this node
+    /// serve.
+    fn bound(&self) -> impl Iterator<Item = (u32, bool)> + '_ {
+        let kinds = [false, true].into_iter().filter(|is_local| self.binds[usize::from(*is_local)]);
+        kinds.flat_map(|is_local| self.members.iter().map(move |member| (member.id, is_local)))
+    }
 }
 
 /// A port as it is in the tables.
@@ -89,10 +102,26 @@ impl Port {
         self.frontends.iter().any(|(own, _)| own == key)
     }
 
+    /// All that its clients may be bound to: nothing without affinity.
+    pub(super) fn bonds(&self) -> impl Iterator<Item = Bond> + '_ {
+        let (service, family) = (self.id, self.family);
+        let bond = move |(backend, is_local)| Bond { service, is_local, backend, family };
+        self.sets.iter().flat_map(Set::bound).map(bond)
+    }
+
     /// Its uses of backends.
     pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
         self.sets.iter().flat_map(|set| &set.members).chain(&self.draining)
     }
+}
+
+/// [`Set::binds`] of the set with this index.
+pub(super) fn binds(tables: &PortTables, index: usize) -> [bool; 2] {
+    let mut binds = [false; 2];
+    for (_, frontend) in tables.frontends.iter().filter(|(_, frontend)| frontend.set == index) {
+        binds[usize::from(frontend.local_only)] |= frontend.affinity_s.is_some();
+    }
+    binds
 }
 
 /// The row of `services` for a front end that leads to `set`.

@@ -28,6 +28,7 @@ struct Tables {
     slots: Vec<u32>,
     backends: BTreeMap<u32, BackendRow>,
     ranges: BTreeSet<(u32, IpNet)>,
+    bonds: BTreeSet<Bond>,
 }
 
 impl Tables {
@@ -52,6 +53,9 @@ impl Tables {
         for key in plan.removed {
             assert!(self.services.remove(&key).is_some(), "{key:?} was not there");
         }
+        for bond in plan.unbound {
+            self.bonds.remove(&bond);
+        }
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -67,6 +71,7 @@ impl Tables {
                 .collect(),
             backends: self.backends.values().copied().collect(),
             ranges: self.ranges.clone(),
+            bonds: self.bonds.clone(),
         }
     }
 
@@ -297,6 +302,107 @@ fn ranges_follow_their_service_and_survive_a_restart() {
     planner.set_service(&web(), Vec::new(), now);
     kernel.apply(planner.take_plan(now));
     assert_eq!(held(&kernel), [] as [&str; 0]);
+}
+
+/// The same, with affinity.
+fn sticky(address: &str, set: &[u16]) -> Vec<PortTables> {
+    let mut ports = tables(address, set);
+    ports[0].frontends[0].1.affinity_s = std::num::NonZero::new(60);
+    ports
+}
+
+/// A bond of a Service's clients to the backend with this port.
+fn bond(planner: &Planner, kernel: &Tables, service: &ServiceName, port: u16) -> Bond {
+    let service = planner.ids_of(service).next().expect("an id").0;
+    let row = kernel.backends.values().find(|row| row.address.port() == port);
+    let backend = row.expect("a backend").id;
+    Bond { service, is_local: false, backend, family: Family::V4 }
+}
+
+#[test]
+fn bonds_end_with_the_backends_part_in_the_port() {
+    let mut planner = fresh();
+    let mut kernel = Tables::default();
+    let (now, other) = (Instant::now(), ServiceName::new("shop", "other"));
+    planner.set_service(&web(), sticky("10.96.0.7", &[1, 2, 3]), now);
+    // Both stay in use.
+    planner.set_service(&other, tables("10.96.0.8", &[1, 2]), now);
+    kernel.apply(planner.take_plan(now));
+    let [first, second, third] = [1, 2, 3].map(|port| bond(&planner, &kernel, &web(), port));
+    kernel.bonds = [first, second, third].into();
+
+    planner.set_service(&web(), sticky("10.96.0.7", &[2, 3]), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(kernel.bonds, [second, third].into());
+
+    let mut unbound = vec![first, second];
+    planner.retain_unbound(&mut unbound);
+    assert_eq!(unbound, [first], "the other came back");
+
+    // One more goes while no proxy runs, and there is what a Service left whose id is free again.
+    kernel.bonds.insert(Bond { service: second.service + 7, ..second });
+    let mut planner = Planner::new(CAPACITY, kernel.snapshot());
+    planner.set_service(&web(), sticky("10.96.0.7", &[3]), now);
+    planner.set_service(&other, tables("10.96.0.8", &[1, 2]), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(kernel.bonds.len(), 3, "not all may have been seen yet");
+    planner.settle(now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(kernel.bonds, [third].into());
+
+    planner.set_service(&web(), Vec::new(), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(kernel.bonds, [].into());
+}
+
+#[test]
+fn bonds_end_with_affinity() {
+    let mut planner = fresh();
+    let mut kernel = Tables::default();
+    let now = Instant::now();
+    planner.set_service(&web(), sticky("10.96.0.7", &[1]), now);
+    kernel.apply(planner.take_plan(now));
+    kernel.bonds = [bond(&planner, &kernel, &web(), 1)].into();
+    planner.set_service(&web(), tables("10.96.0.7", &[1]), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(kernel.bonds, [].into());
+}
+
+#[test]
+fn bonds_of_local_front_ends_end_with_the_set_that_these_choose_from() {
+    let mut planner = fresh();
+    let mut kernel = Tables::default();
+    let now = Instant::now();
+    let with_local = |set: &[u16], here: &[u16]| {
+        let mut ports = sticky("10.96.0.7", set);
+        let (key, frontend) = ports[0].frontends[0];
+        let kept = FrontendKey { address: [192, 0, 2, 1].into(), scope: Scope::Outside, ..key };
+        ports[0].frontends.push((kept, Frontend { set: 1, local_only: true, ..frontend }));
+        ports[0].sets.push(backends(here));
+        ports
+    };
+    planner.set_service(&web(), with_local(&[1, 2, 3], &[1, 2]), now);
+    kernel.apply(planner.take_plan(now));
+    let [first, second, third] = [1, 2, 3].map(|port| bond(&planner, &kernel, &web(), port));
+    let [first_here, second_here] = [first, second].map(|bond| Bond { is_local: true, ..bond });
+    kernel.bonds = [first, second, third, first_here, second_here].into();
+
+    planner.set_service(&web(), with_local(&[1, 2, 3], &[1]), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(kernel.bonds, [first, second, third, first_here].into());
+
+    planner.set_service(&web(), with_local(&[2, 3], &[1]), now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(kernel.bonds, [second, third, first_here].into());
+
+    // Both kinds of front ends choose from one set.
+    let mut shared = with_local(&[2, 3], &[]);
+    shared[0].sets.pop();
+    shared[0].frontends[1].1.set = 0;
+    kernel.bonds.insert(second_here);
+    planner.set_service(&web(), shared, now);
+    kernel.apply(planner.take_plan(now));
+    assert_eq!(kernel.bonds, [second, second_here, third].into());
 }
 
 /// The names of so many Services and their addresses.
