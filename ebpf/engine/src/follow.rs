@@ -92,7 +92,7 @@ fn out_of(found: &Found, context: &Context<'_>) -> u32 {
 }
 
 /// Sends a packet of a known flow, whose tuple is in `step`, on. Nothing when the connection begins anew
-/// and has to be opened.
+/// and has to be opened, or has lost its backend and may have another.
 #[inline(always)]
 fn follow<F: Net, T: Tables<F>>(
     tables: &T,
@@ -110,6 +110,10 @@ fn follow<F: Net, T: Tables<F>>(
     }
     let Some(place) = place_of(tables, found, &step.to) else {
         flow::forget(tables, headers, &step.to, found.flags);
+        // What may open a connection, as every datagram may, finds another backend at once.
+        if headers.opens() {
+            return None;
+        }
         return Some(context.without_answer(Verdict::reject(Reason::BackendGone)));
     };
     if headers.ttl <= 1 && !place.is_stack() {

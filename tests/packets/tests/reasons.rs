@@ -71,7 +71,9 @@ fn play<F: InConfig>(reason: Reason) -> Play<F> {
         Reason::UnknownService => Play::new(world()).send(FROM_POD, &from_pod(vip)),
         Reason::BackendGone => Play {
             backend_state: backend_state::GONE,
-            ..Play::new(with(0, &local)).send(FROM_OUTSIDE, &syn).send(FROM_OUTSIDE, &syn)
+            ..Play::new(with(0, &local))
+                .send(FROM_OUTSIDE, &syn)
+                .send(FROM_OUTSIDE, &Frame::tcp(client, front, flags::ACK))
         },
         Reason::NoLocalBackend => {
             Play::new(with(service_flags::DROP, &[])).send(FROM_OUTSIDE, &syn)
