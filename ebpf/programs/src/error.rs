@@ -31,12 +31,7 @@ pub extern "C" fn error6(
 }
 
 #[inline(always)]
-fn decide<F: Net>(
-    context: *mut __sk_buff,
-    hook: u32,
-    from_peer: u32,
-    step: *mut Step<F>,
-) -> u64
+fn decide<F: Net>(context: *mut __sk_buff, hook: u32, from_peer: u32, step: *mut Step<F>) -> u64
 where
     KernelTables: Tables<F>,
 {

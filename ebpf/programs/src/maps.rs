@@ -11,8 +11,9 @@ use aya_ebpf::{
 };
 use skep_abi::{
     AffinityKey, AffinityValue, BACKENDS_PER_CHUNK, Backend, COUNTERS, Config, Counter, Endpoint,
-    EndpointKey, Event, Flow, FlowKey, FragmentKey, FragmentPorts, Listeners, NextHop, Node, Peer, SLOTS_PER_BLOCK,
-    SLOTS_PER_CHUNK, Service, ServiceKey, SlotBlock, SocketKey, SocketPeer, V4, V6,
+    EndpointKey, Event, Flow, FlowKey, FragmentKey, FragmentPorts, Listeners, NextHop, Node, Peer,
+    SLOTS_PER_BLOCK, SLOTS_PER_CHUNK, Service, ServiceKey, SlotBlock, SocketKey, SocketPeer, V4,
+    V6,
 };
 
 /// `BPF_F_NO_PREALLOC`: memory follows the entries.

@@ -3,8 +3,8 @@
 use aya_ebpf::{btf_maps::lpm_trie, helpers::generated::bpf_jiffies64};
 use skep_abi::{
     AffinityKey, AffinityValue, BACKENDS_PER_CHUNK, Backend, Config, Endpoint, EndpointKey,
-    Family as _, Flow, FlowKey, FragmentKey, FragmentPorts, Node, Peer, SLOTS_PER_BLOCK, SLOTS_PER_CHUNK, Service, ServiceKey,
-    SocketKey, SocketPeer, V4, V6,
+    Family as _, Flow, FlowKey, FragmentKey, FragmentPorts, Node, Peer, SLOTS_PER_BLOCK,
+    SLOTS_PER_CHUNK, Service, ServiceKey, SocketKey, SocketPeer, V4, V6,
 };
 use skep_engine::{FlowTable, Ingress, Opening, Seen, Tables};
 use skep_packet::{Headers, Tuple};
