@@ -87,7 +87,11 @@ fn traffic_goes_on_and_what_was_missed_is_made_up_for() {
         }
         std::thread::sleep(length);
         let names = |node: &Node| node.net(&["services"]);
-        assert!(names(a).contains(&format!("default/{goes}")), "nobody could tell that it is gone");
+        // Nobody could tell that it is gone. Names for the tools come a little after the tables.
+        wait_for("the one that is gone to be served still", || {
+            let known = names(a);
+            if known.contains(&format!("default/{goes}")) { Ok(()) } else { Err(known) }
+        });
         if absence.forgets {
             api.forget_history();
         }
