@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use skep_abi::V4;
-use skep_bpf::{Datapath, Program, Sizes};
+use skep_bpf::{Datapath, Program, Sizes, XdpMode};
 use skep_packets_tests::{
     case::Fate,
     frame::{Frame, flags},
@@ -72,6 +72,27 @@ fn attaching_twice_is_attaching_once() {
     assert_eq!(links.list().expect("a list").len(), 2);
     assert!(links.detach("dev11").expect("detached"));
     assert!(!links.detach("dev11").expect("nothing left"));
+}
+
+/// Killed after the kernel had the link, and before its pin had its name.
+#[test]
+fn an_attachment_that_was_cut_short_does_not_stand_in_the_way() {
+    let node = KernelNode::new().expect("a node of its own");
+    let links = node.datapath().links();
+    let attach = |what: &str| {
+        links.attach_node("dev10", UPLINK).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let xdp = links.attach_xdp("dev10", UPLINK, XdpMode::Generic);
+        xdp.unwrap_or_else(|error| panic!("{what}: {error}"));
+    };
+    attach("first");
+    let pins = node.pin_dir().join("links");
+    for program in ["node_ingress", "node_egress", "node_xdp"] {
+        let pin = pins.join(format!("dev10-{program}"));
+        std::fs::rename(&pin, format!("{}_new", pin.display())).expect("renamed");
+    }
+    attach("again");
+    assert_eq!(links.list().expect("a list").len(), 3);
+    assert_eq!(std::fs::read_dir(&pins).expect("a folder").count(), 3, "nothing is left over");
 }
 
 #[test]
