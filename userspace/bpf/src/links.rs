@@ -233,6 +233,8 @@ impl Links {
         flags: u32,
         target_name: &str,
     ) -> Result<()> {
+        // A link that was pinned half way, by an agent that was killed, would be in the way.
+        pin::remove(path)?;
         let fd = self.program(program)?;
         let link = sys::link_create(fd.as_fd(), target, program.attach_type(), flags).map_err(
             |source| match (program.kind(), source.raw_os_error()) {
