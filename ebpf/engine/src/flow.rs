@@ -299,9 +299,9 @@ fn is_anothers<F: Net, T: Tables<F>>(
 
 /// Writes the entry of the reply direction under the first free one of a few ports: those for
 /// translated sources, or, where the source keeps its address, any above the well-known ones. If none is
-/// free, the connection among them that waits longest for a first answer has to give way, so that a flood
-/// of packets that nobody answers takes no port for good. Returns the port as it lies on the wire; 0:
-/// none.
+/// free, a connection that has long waited for its first answer gives way, the oldest of a few that are
+/// looked at, so that a flood of packets that nobody answers takes no port for good. Returns the port as
+/// it lies on the wire; 0: none.
 #[inline(never)]
 fn claim<F: Net, T: Tables<F>>(
     tables: &T,
