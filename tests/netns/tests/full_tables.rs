@@ -84,7 +84,7 @@ fn established_connections_live_on_when_flows_are_full() {
             left => Err(format!("{left:?}")),
         }
     });
-    // What the rush left behind still sends its last packets, for which there is a place for a moment.
+    // Servers still answer what the rush asked, which takes a place for a moment.
     let fresh = while_swept(a, || outside.crowd("tcp", &node_port, 200));
     wait_for("new ones to be taken in", || {
         a.sweep(&NOW);

@@ -162,7 +162,13 @@ fn rush(address: SocketAddr, size: u16) -> io::Result<()> {
     runtime.block_on(async {
         for _ in 0..size {
             tokio::spawn(async move {
-                let mut stream = tokio::net::TcpStream::connect(address).await?;
+                let socket = match address {
+                    SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4(),
+                    SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6(),
+                }?;
+                // The end is one reset, nothing that is repeated after it.
+                socket.set_zero_linger()?;
+                let mut stream = socket.connect(address).await?;
                 stream.write_all(format!("{WHO}\n").as_bytes()).await?;
                 // The server says something once, then neither does.
                 stream.read_to_end(&mut Vec::new()).await
