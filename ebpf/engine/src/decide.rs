@@ -5,7 +5,7 @@ use skep_packet::Packet;
 
 use crate::{
     Ingress, Net, Step, Tables, Verdict, carry_out, follow_error, from_node, from_peer, from_pod,
-    open_from_node, open_from_pod, route_from_pod, to_node, to_pod,
+    open_from_node, open_from_pod, read, route_from_pod, to_node, to_pod,
 };
 
 /// The verdict of a hook's program on a packet, which is changed along. Nothing for hooks that decide
@@ -16,6 +16,9 @@ pub fn decide<F: Net, T: Tables<F>>(
     mut at: Ingress,
 ) -> Option<Verdict> {
     let step = &mut Step::default();
+    if !read(packet, tables, step) {
+        return Some(Verdict::of_malformed(at.hook));
+    }
     let mut verdict = match at.hook {
         Hook::PodIngress => from_pod(packet, tables, at, step),
         Hook::Xdp | Hook::NodeIngress | Hook::OverlayIngress => from_node(packet, tables, at, step),
@@ -32,12 +35,12 @@ pub fn decide<F: Net, T: Tables<F>>(
     }
     if verdict == Verdict::OPEN {
         verdict = match at.hook {
-            Hook::PodIngress => open_from_pod(packet, tables, at, step),
-            _ => open_from_node(packet, tables, at, step),
+            Hook::PodIngress => open_from_pod(tables, at, step),
+            _ => open_from_node(tables, at, step),
         };
     }
     if verdict == Verdict::ROUTE {
-        verdict = route_from_pod(packet, tables, at, step);
+        verdict = route_from_pod(tables, step);
     }
     Some(carry_out(packet, tables, step, verdict))
 }

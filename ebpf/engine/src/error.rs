@@ -2,7 +2,7 @@
 //! sender knows.
 
 use skep_abi::{Hook, Reason, Service, scope, service_flags};
-use skep_packet::{Headers, Kind, Packet, answer_to_quoted, parse, rewrite_quoted};
+use skep_packet::{Headers, Kind, Packet, answer_to_quoted, rewrite_quoted};
 
 use crate::{
     FlowTable, Ingress, Net, Step, Tables, Verdict, flow,
@@ -12,6 +12,7 @@ use crate::{
     pod::route_untranslated,
     route,
     service::{self, Choice, Client},
+    step::Change,
     verdict::Context,
 };
 
@@ -25,24 +26,24 @@ pub fn follow_error<F: Net, T: Tables<F>>(
     step: &mut Step<F>,
 ) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
-    let Some(headers) = parse::<F>(packet) else { return Verdict::PASS };
+    let Step { headers, change } = step;
     let context = &Context { at, config: &config };
-    let Some(mut answer) = answer_to_quoted(packet, &headers) else {
-        return of_no_flow(tables, &headers, context);
+    let Some(mut answer) = answer_to_quoted(packet, headers) else {
+        return of_no_flow(tables, headers, context);
     };
     // Which of the two has how many hops left is of no meaning to the flow, but to this packet.
     answer.ttl = headers.ttl;
-    match follow(tables, &answer, packet.len(), context, step) {
-        Some(verdict) if step.takes_translation() => {
-            match rewrite_quoted(packet, &answer, &step.to) {
+    match follow(tables, &answer, packet.len(), context, change) {
+        Some(verdict) if change.takes_translation() => {
+            match rewrite_quoted(packet, &answer, &change.to) {
                 Some(()) => verdict,
                 None => Verdict::drop(Reason::Malformed),
             }
         }
         Some(verdict) => verdict,
         None if at.is_device() && !at.from_peer => to_chosen(tables, &answer, context)
-            .unwrap_or_else(|| of_no_flow(tables, &headers, context)),
-        None => of_no_flow(tables, &headers, context),
+            .unwrap_or_else(|| of_no_flow(tables, headers, context)),
+        None => of_no_flow(tables, headers, context),
     }
 }
 
@@ -53,19 +54,19 @@ fn follow<F: Net, T: Tables<F>>(
     answer: &Headers<F>,
     bytes: u32,
     context: &Context<'_>,
-    step: &mut Step<F>,
+    change: &mut Change<F>,
 ) -> Option<Verdict> {
     let Context { at, config } = *context;
     if matches!(at.hook, Hook::PodEgress | Hook::NodeEgress) {
         let seen = flow::seen(answer, bytes, tables.now_ticks());
-        flow::find_quoted(tables, FlowTable::Flows, answer, &seen, &mut step.to)?;
-        step.translate(answer);
+        flow::find_quoted(tables, FlowTable::Flows, answer, &seen, &mut change.to)?;
+        change.translate();
         return Some(Verdict::pass(Reason::Forwarded));
     }
     let to_snat =
         answer.dst == F::config(config).node && is_port_in(answer.dport_be, config.snat_ports);
     let table = if to_snat { FlowTable::Snat } else { FlowTable::Flows };
-    follow_quoted(tables, answer, bytes, table, context, step)
+    follow_quoted(tables, answer, bytes, table, context, change)
 }
 
 /// An error about a packet of no connection that is translated here.

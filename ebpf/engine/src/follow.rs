@@ -1,17 +1,18 @@
 //! What a packet does once its flow is known, and how the flow of a new connection comes to be.
 
 use skep_abi::{
-    Endpoint, NO_BACKEND, Reason, Service, backend_state, endpoint_flags, endpoint_translated,
-    flow_flags, peer_mode, service_flags,
+    Config, Endpoint, NO_BACKEND, Reason, Service, backend_state, endpoint_flags,
+    endpoint_translated, flow_flags, peer_mode, service_flags,
 };
 use skep_packet::{Headers, Tuple};
 
 use crate::{
-    FlowTable, Ingress, Net, Step, Tables, Verdict,
+    FlowTable, Ingress, Net, Tables, Verdict,
     flow::{self, Found, Opening},
     hash,
     route::{self, Place},
     service::{self, Choice, Client},
+    step::Change,
     tunnel,
     verdict::Context,
 };
@@ -28,11 +29,11 @@ pub(crate) fn follow_known<F: Net, T: Tables<F>>(
     bytes: u32,
     table: FlowTable,
     context: &Context<'_>,
-    step: &mut Step<F>,
+    change: &mut Change<F>,
 ) -> Option<Verdict> {
     let seen = flow::seen(headers, bytes, tables.now_ticks());
-    let found = flow::find(tables, table, headers, &seen, &mut step.to)?;
-    follow(tables, headers, &found, context, step)
+    let found = flow::find(tables, table, headers, &seen, &mut change.to)?;
+    follow(tables, headers, &found, context, change)
 }
 
 /// Whether the packet has to be left, unchanged, to the hook behind this one.
@@ -53,11 +54,11 @@ pub(crate) fn follow_quoted<F: Net, T: Tables<F>>(
     bytes: u32,
     table: FlowTable,
     context: &Context<'_>,
-    step: &mut Step<F>,
+    change: &mut Change<F>,
 ) -> Option<Verdict> {
     let seen = flow::seen(answer, bytes, tables.now_ticks());
-    let found = flow::find_quoted(tables, table, answer, &seen, &mut step.to)?;
-    let Some(place) = place_of(tables, &found, &step.to) else {
+    let found = flow::find_quoted(tables, table, answer, &seen, &mut change.to)?;
+    let Some(place) = place_of(tables, &found, &change.to) else {
         return Some(Verdict::drop(Reason::BackendGone));
     };
     if answer.ttl <= 1 && !place.is_stack() {
@@ -67,7 +68,7 @@ pub(crate) fn follow_quoted<F: Net, T: Tables<F>>(
         let is_elsewhere = place.is_peer() && !context.at.from_peer;
         return is_elsewhere.then(|| Verdict::to_tunnel(place.argument()));
     }
-    step.translate(answer);
+    change.translate();
     Some(place.verdict(out_of(&found, context)))
 }
 
@@ -91,7 +92,7 @@ fn out_of(found: &Found, context: &Context<'_>) -> u32 {
     if found.ifindex != 0 { found.ifindex } else { context.config.uplink_ifindex }
 }
 
-/// Sends a packet of a known flow, whose tuple is in `step`, on. Nothing when the connection begins anew
+/// Sends a packet of a known flow, whose tuple is in `change`, on. Nothing when the connection begins anew
 /// and has to be opened, or has lost its backend and may have another.
 #[inline(always)]
 fn follow<F: Net, T: Tables<F>>(
@@ -99,17 +100,17 @@ fn follow<F: Net, T: Tables<F>>(
     headers: &Headers<F>,
     found: &Found,
     context: &Context<'_>,
-    step: &mut Step<F>,
+    change: &mut Change<F>,
 ) -> Option<Verdict> {
     if flow::is_reopened(headers, found) {
-        flow::forget(tables, headers, &step.to, found.flags);
+        flow::forget(tables, headers, &change.to, found.flags);
         return None;
     }
     if found.refused != Reason::Forwarded as u32 {
         return Some(Verdict::drop_by_number(found.refused));
     }
-    let Some(place) = place_of(tables, found, &step.to) else {
-        flow::forget(tables, headers, &step.to, found.flags);
+    let Some(place) = place_of(tables, found, &change.to) else {
+        flow::forget(tables, headers, &change.to, found.flags);
         // What may open a connection, as every datagram may, finds another backend at once.
         if headers.opens() {
             return None;
@@ -124,13 +125,13 @@ fn follow<F: Net, T: Tables<F>>(
             return Some(Verdict::to_tunnel(place.argument()));
         }
         // The backend is here, or another node believes so.
-        flow::forget(tables, headers, &step.to, found.flags);
+        flow::forget(tables, headers, &change.to, found.flags);
         return None;
     }
     if is_for_next_hook(tables, place, context.at) {
         return Some(Verdict::PASS);
     }
-    step.translate(headers);
+    change.translate();
     Some(in_reach(place, context.at).verdict(out_of(found, context)))
 }
 
@@ -159,7 +160,7 @@ pub(crate) fn open_service<F: Net, T: Tables<F>>(
     headers: &Headers<F>,
     service: &Service,
     context: &Context<'_>,
-    step: &mut Step<F>,
+    change: &mut Change<F>,
 ) -> Verdict {
     let Context { at, config } = *context;
     if !service::admits(tables, service, &headers.src) {
@@ -176,7 +177,7 @@ pub(crate) fn open_service<F: Net, T: Tables<F>>(
         return context.without_answer(expired(tables, headers));
     }
     let opening = Opening { backend: id, service: service.id, ..Opening::default() };
-    let to = &mut step.to;
+    let to = &mut change.to;
     (to.src, to.dst) = (headers.src, headers.dst);
     (to.sport_be, to.dport_be) = (headers.sport_be, headers.dport_be);
     if place.is_peer() {
@@ -224,7 +225,7 @@ pub(crate) fn open_service<F: Net, T: Tables<F>>(
     if place.is_pod() {
         tables.mark_translated(&to.dst, endpoint_translated::FROM);
     }
-    step.translate(headers);
+    change.translate();
     in_reach(place, at).verdict(config.uplink_ifindex)
 }
 
@@ -272,10 +273,10 @@ fn is_local_pod<F: Net, T: Tables<F>>(tables: &T, addr: &F::Addr) -> bool {
 pub(crate) fn open_masquerade<F: Net, T: Tables<F>>(
     tables: &T,
     headers: &Headers<F>,
-    context: &Context<'_>,
-    step: &mut Step<F>,
+    config: &Config,
+    change: &mut Change<F>,
 ) -> Verdict {
-    let (config, to) = (context.config, &mut step.to);
+    let to = &mut change.to;
     (to.src, to.dst) = (F::config(config).node, headers.dst);
     (to.sport_be, to.dport_be) = (headers.sport_be, headers.dport_be);
     if to.src == F::Addr::default() {
@@ -287,6 +288,6 @@ pub(crate) fn open_masquerade<F: Net, T: Tables<F>>(
         return Verdict::drop(reason);
     }
     tables.mark_translated(&headers.src, endpoint_translated::FROM);
-    step.translate(headers);
+    change.translate();
     Place::WORLD.verdict(config.uplink_ifindex)
 }

@@ -4,7 +4,7 @@
 //! translated, and dropped where something would.
 
 use skep_abi::{FragmentKey, FragmentPorts};
-use skep_packet::{Headers, Kind, Packet, tcp_flags};
+use skep_packet::{Headers, Kind, Packet, parse, parse_into, tcp_flags};
 
 use crate::{Net, Tables};
 
@@ -18,10 +18,14 @@ const WITHOUT_PORTS: u64 = 1 << 40;
 /// The ports stand below, the protocol behind them.
 const WITH_PORTS: u64 = 1 << 41;
 
-/// The facts of a packet; nothing when it is cut short or contradicts itself.
+/// [`parse_into`], with the ports of a packet in pieces.
 #[inline(always)]
-pub(crate) fn parse<F: Net, T: Tables<F>>(packet: &impl Packet, tables: &T) -> Option<Headers<F>> {
-    let mut headers = skep_packet::parse::<F>(packet)?;
+pub(crate) fn read<F: Net, T: Tables<F>>(
+    packet: &impl Packet,
+    tables: &T,
+    headers: &mut Headers<F>,
+) -> Option<()> {
+    parse_into(packet, headers)?;
     if F::may_be_piece(packet, headers.l4) {
         let told = look(packet, tables);
         if told & WITHOUT_PORTS != 0 {
@@ -35,7 +39,7 @@ pub(crate) fn parse<F: Net, T: Tables<F>>(packet: &impl Packet, tables: &T) -> O
             headers.tcp_flags = tcp_flags::ACK;
         }
     }
-    Some(headers)
+    Some(())
 }
 
 /// Notes the ports of a first piece, and finds those of others. A function of its own in the kernel, which
@@ -45,7 +49,7 @@ fn look<F: Net, T: Tables<F>>(packet: &impl Packet, tables: &T) -> u64 {
     let (Some(piece), Some(config)) = (F::piece(packet), tables.config()) else {
         return AS_PARSED;
     };
-    let Some(headers) = skep_packet::parse::<F>(packet) else { return AS_PARSED };
+    let Some(headers) = parse::<F>(packet) else { return AS_PARSED };
     let (src, dst) = (headers.src, headers.dst);
     let key = FragmentKey { src, dst, id: piece.id, proto: piece.proto, pad: 0, pad16: 0 };
     let seen_ticks = tables.now_ticks();

@@ -58,7 +58,7 @@ pub use notes::Notes;
 pub use pod::{from_pod, open_from_pod, route_from_pod, to_pod};
 pub use route::{peer_of, stays_on_link};
 pub use socket::{Call, SocketVerdict, believed_peer, connect};
-pub use step::{Step, carry_out};
+pub use step::{Step, carry_out, read};
 pub use tables::{FlowTable, Seen, Tables};
 pub use traced::{Notebook, Traced};
 pub use tunnel::tunnel_mtu;

@@ -10,10 +10,10 @@ use crate::{
     FlowTable, Ingress, Net, Step, Tables, Verdict,
     error::{self, is_error},
     follow::{follow_known, open_service},
-    fragment::parse,
     net::{is_in, is_port_in},
     pod::restore_source,
     service,
+    step::read,
     tunnel::{self, is_wrapped},
     verdict::Context,
 };
@@ -31,8 +31,7 @@ pub fn from_node<F: Net, T: Tables<F>>(
         return Verdict::pass(Reason::NotConfigured);
     };
     let net = F::config(&config);
-    let Some(headers) = parse::<F, T>(packet, tables) else { return Verdict::PASS };
-    let headers = &headers;
+    let Step { headers, change } = step;
     if net.node == F::Addr::default() || F::is_link_scope(&headers.dst) {
         return Verdict::PASS;
     }
@@ -72,7 +71,7 @@ pub fn from_node<F: Net, T: Tables<F>>(
             return Verdict::PASS;
         }
     }
-    if let Some(verdict) = follow_known(tables, headers, packet.len(), table, context, step) {
+    if let Some(verdict) = follow_known(tables, headers, packet.len(), table, context, change) {
         return verdict;
     }
     if pod != 0 {
@@ -95,13 +94,14 @@ pub fn from_peer<F: Net, T: Tables<F>>(
     step: &mut Step<F>,
 ) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
-    if tunnel::unwrap(packet, tables).is_none() {
+    if tunnel::unwrap(packet, tables, &step.headers).is_none() {
         return Verdict::PASS;
     }
-    let Some(headers) = parse::<F, T>(packet, tables) else {
+    if !read(packet, tables, step) {
         return Verdict::drop(Reason::Malformed);
-    };
-    if is_error(&headers) {
+    }
+    let Step { headers, change } = step;
+    if is_error(headers) {
         return Verdict::ERROR;
     }
     if !headers.is_translatable() {
@@ -110,7 +110,7 @@ pub fn from_peer<F: Net, T: Tables<F>>(
         return Verdict::drop(reason);
     }
     let context = &Context { at: Ingress { from_peer: true, ..at }, config: &config };
-    follow_known(tables, &headers, packet.len(), FlowTable::Flows, context, step)
+    follow_known(tables, headers, packet.len(), FlowTable::Flows, context, change)
         .unwrap_or(Verdict::OPEN)
 }
 
@@ -118,17 +118,15 @@ pub fn from_peer<F: Net, T: Tables<F>>(
 /// the range of Services.
 #[inline(always)]
 pub fn open_from_node<F: Net, T: Tables<F>>(
-    packet: &impl Packet,
     tables: &T,
     at: Ingress,
     step: &mut Step<F>,
 ) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
-    let Some(headers) = parse::<F, T>(packet, tables) else { return Verdict::PASS };
-    let (headers, context) = (&headers, &Context { at, config: &config });
+    let (Step { headers, change }, context) = (step, &Context { at, config: &config });
     let net = F::config(&config);
     match lookup(tables, headers, context) {
-        Some(service) => open_service(tables, headers, &service, context, step),
+        Some(service) => open_service(tables, headers, &service, context, change),
         None if at.from_peer => Verdict::drop(Reason::UnknownService),
         None if is_in::<F>(&headers.dst, &net.services, &net.services_mask) => {
             service::unknown(tables, &headers.dst, scope::EXTERNAL)
@@ -216,15 +214,15 @@ pub fn to_node<F: Net, T: Tables<F>>(
     if config.flags & config_flags::HOST_BACKENDS == 0 {
         return Verdict::PASS;
     }
-    let Some(headers) = parse::<F, T>(packet, tables) else { return Verdict::PASS };
+    let Step { headers, change } = step;
     let is_own = |endpoint: &Endpoint| endpoint.flags & endpoint_flags::HOST != 0;
     if headers.src != F::config(&config).node
         && !tables.endpoint(&headers.src).is_some_and(|endpoint| is_own(&endpoint))
     {
         return Verdict::PASS;
     }
-    if is_error(&headers) {
+    if is_error(headers) {
         return Verdict::ERROR;
     }
-    restore_source(tables, &headers, packet.len(), step)
+    restore_source(tables, headers, packet.len(), change)
 }

@@ -8,9 +8,9 @@ use crate::{
     error::is_error,
     flow::{self, find},
     follow::{follow_known, open_masquerade, open_service},
-    fragment::parse,
     net::{is_in, is_port_in},
     route, service,
+    step::Change,
     verdict::Context,
 };
 
@@ -26,10 +26,7 @@ pub fn from_pod<F: Net, T: Tables<F>>(
     let Some(config) = tables.config() else {
         return Verdict::pass(Reason::NotConfigured);
     };
-    let Some(headers) = parse::<F, T>(packet, tables) else {
-        return Verdict::drop(Reason::Malformed);
-    };
-    let headers = &headers;
+    let Step { headers, change } = step;
     // Neighbour discovery, multicast and the gateway's own address are between pod and node.
     if F::is_link_scope(&headers.dst) || F::is_link_scope(&headers.src) {
         return Verdict::PASS;
@@ -50,7 +47,7 @@ pub fn from_pod<F: Net, T: Tables<F>>(
         let to_snat = headers.dst == net.node && is_port_in(headers.dport_be, config.snat_ports);
         let table = if to_snat { FlowTable::Snat } else { FlowTable::Flows };
         let context = &Context { at, config: &config };
-        if let Some(verdict) = follow_known(tables, headers, packet.len(), table, context, step) {
+        if let Some(verdict) = follow_known(tables, headers, packet.len(), table, context, change) {
             return verdict;
         }
     }
@@ -78,17 +75,10 @@ pub(crate) fn route_untranslated<F: Net, T: Tables<F>>(
 
 /// What [`from_pod`] left: new connections to a Service.
 #[inline(always)]
-pub fn open_from_pod<F: Net, T: Tables<F>>(
-    packet: &impl Packet,
-    tables: &T,
-    at: Ingress,
-    step: &mut Step<F>,
-) -> Verdict {
+pub fn open_from_pod<F: Net, T: Tables<F>>(tables: &T, at: Ingress, step: &mut Step<F>) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
-    let Some(headers) = parse::<F, T>(packet, tables) else {
-        return Verdict::drop(Reason::Malformed);
-    };
-    let (headers, net) = (&headers, F::config(&config));
+    let Step { headers, change } = step;
+    let net = F::config(&config);
     let unassigned = is_in::<F>(&headers.dst, &net.services, &net.services_mask);
     if headers.kind == Kind::Fragment {
         return if unassigned { Verdict::drop(Reason::Fragment) } else { Verdict::ROUTE };
@@ -96,7 +86,7 @@ pub fn open_from_pod<F: Net, T: Tables<F>>(
     let (port_be, proto) = (headers.dport_be, headers.proto);
     if let Some(service) = service::lookup(tables, &headers.dst, port_be, proto, scope::INTERNAL) {
         let context = &Context { at, config: &config };
-        return open_service(tables, headers, &service, context, step);
+        return open_service(tables, headers, &service, context, change);
     }
     if unassigned {
         return service::unknown(tables, &headers.dst, scope::INTERNAL);
@@ -106,17 +96,9 @@ pub fn open_from_pod<F: Net, T: Tables<F>>(
 
 /// What [`open_from_pod`] left: the nodes and the world.
 #[inline(always)]
-pub fn route_from_pod<F: Net, T: Tables<F>>(
-    packet: &impl Packet,
-    tables: &T,
-    at: Ingress,
-    step: &mut Step<F>,
-) -> Verdict {
+pub fn route_from_pod<F: Net, T: Tables<F>>(tables: &T, step: &mut Step<F>) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::pass(Reason::NotConfigured) };
-    let Some(headers) = parse::<F, T>(packet, tables) else {
-        return Verdict::drop(Reason::Malformed);
-    };
-    let headers = &headers;
+    let Step { headers, change } = step;
     let place = route::locate(tables, &headers.dst);
     if headers.ttl <= 1 || place.is_stack() {
         return Verdict::PASS;
@@ -130,8 +112,7 @@ pub fn route_from_pod<F: Net, T: Tables<F>>(
     // Only what opens a connection is given a flow: an answer to one that came in untranslated has
     // none and needs none.
     if headers.opens() {
-        let context = &Context { at, config: &config };
-        return open_masquerade(tables, headers, context, step);
+        return open_masquerade(tables, headers, &config, change);
     }
     match headers.kind {
         Kind::Fragment | Kind::Continuation => Verdict::drop(Reason::Fragment),
@@ -146,17 +127,17 @@ pub fn to_pod<F: Net, T: Tables<F>>(
     tables: &T,
     step: &mut Step<F>,
 ) -> Verdict {
-    let Some(headers) = parse::<F, T>(packet, tables) else { return Verdict::PASS };
+    let Step { headers, change } = step;
     let Some(endpoint) = tables.endpoint(&headers.dst) else { return Verdict::PASS };
     let translated = endpoint.flags & endpoint_flags::POD != 0
         && endpoint.translated & endpoint_translated::TO != 0;
     if !translated {
         return Verdict::PASS;
     }
-    if is_error(&headers) {
+    if is_error(headers) {
         return Verdict::ERROR;
     }
-    restore_source(tables, &headers, packet.len(), step)
+    restore_source(tables, headers, packet.len(), change)
 }
 
 /// Gives a reply from the node's own stack the address that its client used.
@@ -165,18 +146,18 @@ pub(crate) fn restore_source<F: Net, T: Tables<F>>(
     tables: &T,
     headers: &Headers<F>,
     bytes: u32,
-    step: &mut Step<F>,
+    change: &mut Change<F>,
 ) -> Verdict {
     if !headers.is_translatable() {
         return Verdict::PASS;
     }
     let seen = flow::seen(headers, bytes, tables.now_ticks());
-    let Some(found) = find(tables, FlowTable::Flows, headers, &seen, &mut step.to) else {
+    let Some(found) = find(tables, FlowTable::Flows, headers, &seen, &mut change.to) else {
         return Verdict::PASS;
     };
     if found.refused != Reason::Forwarded as u32 {
         return Verdict::drop_by_number(found.refused);
     }
-    step.translate(headers);
+    change.translate();
     Verdict::pass(Reason::Forwarded)
 }

@@ -3,27 +3,42 @@
 //! not once for each way to it.
 
 use skep_abi::Reason;
-use skep_packet::{Headers, Packet, Segment, Tuple, decrement_ttl, rewrite};
+use skep_packet::{Headers, Packet, Tuple, decrement_ttl, rewrite};
 
-use crate::{Action, Net, Tables, Verdict, tunnel};
+use crate::{Action, Net, Tables, Verdict, fragment, tunnel};
 
-/// What a decision leaves to be done with the packet itself, beside its verdict.
+/// What a packet is, and what is to be done with it beside its verdict.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Step<F: Net> {
+    /// Its facts, taken once for all functions: see [`read`].
+    pub(crate) headers: Headers<F>,
+    /// What a decision leaves to be done.
+    pub(crate) change: Change<F>,
+}
+
+/// What a decision leaves to be done with the packet itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Change<F: Net> {
     /// The tuple that the packet is given.
     pub(crate) to: Tuple<F>,
-    /// Where its ports are.
-    segment: Segment,
     /// 1: the packet is translated; 0: it stays, and the rest is of no meaning.
     translates: u32,
 }
 
 impl<F: Net> Step<F> {
-    /// From now on the packet with these headers is to get the tuple [`Step::to`].
+    /// The facts of the packet.
     #[inline(always)]
-    pub(crate) fn translate(&mut self, headers: &Headers<F>) {
-        self.segment = Segment::of(headers);
+    pub const fn headers(&self) -> &Headers<F> {
+        &self.headers
+    }
+}
+
+impl<F: Net> Change<F> {
+    /// From now on the packet is to get the tuple [`Change::to`].
+    #[inline(always)]
+    pub(crate) fn translate(&mut self) {
         self.translates = 1;
     }
 
@@ -34,6 +49,13 @@ impl<F: Net> Step<F> {
     }
 }
 
+/// Takes the facts of a packet, which every other function finds in `step`; false, and then the packet is
+/// no business of theirs but [`Verdict::of_malformed`], when it is cut short or contradicts itself.
+#[inline(always)]
+pub fn read<F: Net, T: Tables<F>>(packet: &impl Packet, tables: &T, step: &mut Step<F>) -> bool {
+    fragment::read(packet, tables, &mut step.headers).is_some()
+}
+
 /// Does to the packet what a decision left to be done, and says what is to become of it now.
 #[inline(always)]
 pub fn carry_out<F: Net, T: Tables<F>>(
@@ -42,7 +64,8 @@ pub fn carry_out<F: Net, T: Tables<F>>(
     step: &Step<F>,
     verdict: Verdict,
 ) -> Verdict {
-    if step.translates != 0 && rewrite(packet, &step.segment, &step.to).is_none() {
+    let Step { headers, change } = step;
+    if change.translates != 0 && rewrite(packet, headers, &change.to).is_none() {
         return Verdict::drop(Reason::Malformed);
     }
     match verdict.action() {

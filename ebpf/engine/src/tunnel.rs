@@ -5,7 +5,7 @@
 //! pair that translates; replies leave it straight for the client.
 
 use skep_abi::{Config, FamilyConfig, NO_PEER, Reason, Service, scope};
-use skep_packet::{Fit, Headers, Packet, encapsulate, fits_in_tunnel, parse};
+use skep_packet::{Fit, Headers, MAX_L4, Packet, encapsulate, fits_in_tunnel};
 
 use crate::{Ingress, Net, Tables, Verdict, net::is_in, service};
 
@@ -60,13 +60,18 @@ pub(crate) fn is_wrapped<F: Net>(headers: &Headers<F>, net: &FamilyConfig<F>, at
 pub(crate) fn holds_icmp<F: Net>(packet: &impl Packet, headers: &Headers<F>) -> bool {
     // The protocol, or IPv6's next header.
     let field = if F::VERSION == 4 { 9 } else { 6 };
-    packet.load::<u8>(headers.l4 + field).is_some_and(|proto| proto == F::ICMP)
+    // As far as headers go; the verifier has to be told.
+    headers.l4 <= MAX_L4
+        && packet.load::<u8>(headers.l4 + field).is_some_and(|proto| proto == F::ICMP)
 }
 
 /// Takes the outer header away, if it is a known node's.
 #[inline(always)]
-pub(crate) fn unwrap<F: Net, T: Tables<F>>(packet: &mut impl Packet, tables: &T) -> Option<()> {
-    let headers = parse::<F>(packet)?;
+pub(crate) fn unwrap<F: Net, T: Tables<F>>(
+    packet: &mut impl Packet,
+    tables: &T,
+    headers: &Headers<F>,
+) -> Option<()> {
     let node = tables.node(&headers.src)?;
     if node.peer == NO_PEER || node.is_host == 0 || headers.has_options() {
         return None;

@@ -100,6 +100,15 @@ impl Verdict {
         Self((action as u64) << 32 | argument as u64)
     }
 
+    /// What becomes of a packet that cannot be read.
+    #[inline(always)]
+    pub const fn of_malformed(hook: Hook) -> Self {
+        match hook {
+            Hook::PodIngress => Self::drop(Reason::Malformed),
+            _ => Self::PASS,
+        }
+    }
+
     /// [`Action::Pass`], counted under `reason`.
     pub const fn pass(reason: Reason) -> Self {
         Self::new(Action::Pass, reason as u32)

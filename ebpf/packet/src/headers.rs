@@ -34,7 +34,7 @@ pub mod tcp_flags {
 
 /// What follows the network header, as far as translation cares.
 #[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// TCP; [`Headers::tcp_flags`] is set.
     Tcp,
@@ -53,11 +53,13 @@ pub enum Kind {
     /// A fragment that is not the first, with the ports that the first one told.
     Continuation,
     /// Anything else: routed, never translated.
+    #[default]
     Other,
 }
 
 /// The facts of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Headers<F: Family> {
     /// Source address.
     pub src: F::Addr,
@@ -237,19 +239,24 @@ pub fn version(packet: &impl Packet) -> Option<u16> {
 /// contradict each other.
 #[inline(always)]
 pub fn parse<F: Wire>(packet: &impl Packet) -> Option<Headers<F>> {
+    let mut headers = Headers::default();
+    parse_into(packet, &mut headers)?;
+    Some(headers)
+}
+
+/// [`parse`] into a place that is there, whose old values are of no meaning; those that it has when nothing
+/// is returned are of none either.
+#[inline(always)]
+pub fn parse_into<F: Wire>(packet: &impl Packet, headers: &mut Headers<F>) -> Option<()> {
     let network = F::network(packet, ETHERNET)?;
     let l4 = network.l4;
-    let mut headers = Headers {
-        src: packet.load(F::SRC)?,
-        dst: packet.load(F::DST)?,
-        sport_be: 0,
-        dport_be: 0,
-        proto: network.proto,
-        tcp_flags: 0,
-        ttl: network.ttl,
-        kind: Kind::Other,
-        l4,
-    };
+    headers.src = packet.load(F::SRC)?;
+    headers.dst = packet.load(F::DST)?;
+    headers.proto = network.proto;
+    headers.ttl = network.ttl;
+    headers.l4 = l4;
+    (headers.sport_be, headers.dport_be) = (0, 0);
+    (headers.tcp_flags, headers.kind) = (0, Kind::Other);
     if network.is_later_fragment {
         headers.kind = Kind::Fragment;
     } else if network.proto == proto::TCP {
@@ -280,7 +287,7 @@ pub fn parse<F: Wire>(packet: &impl Packet) -> Option<Headers<F>> {
             headers.kind = Kind::IcmpError;
         }
     }
-    Some(headers)
+    Some(())
 }
 
 /// What the type of a packet's first chunk (RFC 9260, section 3.2) means in terms of TCP.

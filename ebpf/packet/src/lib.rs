@@ -19,10 +19,10 @@ mod rewrite;
 mod tunnel;
 
 pub use buffer::{Field, Packet};
-pub use headers::{Headers, Kind, Piece, Wire, ethertype, parse, tcp_flags, version};
+pub use headers::{Headers, Kind, Piece, Wire, ethertype, parse, parse_into, tcp_flags, version};
 pub use quoted::{answer_to_quoted, rewrite_quoted};
 pub use reject::{reject, tell_expired, tell_mtu};
-pub use rewrite::{Segment, Tuple, decrement_ttl, forward_ethernet, rewrite};
+pub use rewrite::{MAX_L4, Tuple, decrement_ttl, forward_ethernet, rewrite};
 pub use tunnel::{Fit, encapsulate, fits_in_tunnel};
 
 #[cfg(any(test, feature = "std"))]

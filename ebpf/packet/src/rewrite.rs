@@ -18,44 +18,16 @@ pub struct Tuple<F: Family> {
     pub dport_be: u16,
 }
 
-/// Where in a packet its ports are, and what they were: what translation has to know of its headers.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Segment {
-    sport_be: u16,
-    dport_be: u16,
-    l4: u16,
-    kind: u8,
-    proto: u8,
-}
-
-impl Segment {
-    /// That of a packet with these headers.
-    #[inline(always)]
-    pub fn of<F: Family>(headers: &Headers<F>) -> Self {
-        Self {
-            sport_be: headers.sport_be,
-            dport_be: headers.dport_be,
-            l4: headers.l4 as u16,
-            kind: headers.kind as u8,
-            proto: headers.proto,
-        }
-    }
-}
-
-const TCP: u8 = Kind::Tcp as u8;
-const UDP: u8 = Kind::Udp as u8;
-const SCTP: u8 = Kind::Sctp as u8;
-const ECHO_REQUEST: u8 = Kind::EchoRequest as u8;
-const ECHO_REPLY: u8 = Kind::EchoReply as u8;
-const CONTINUATION: u8 = Kind::Continuation as u8;
-
 /// Gives the packet the tuple `to` and mends its checksums; nothing when the packet is too short, and
 /// then it is as it was.
 #[inline(always)]
-pub fn rewrite<F: Wire>(packet: &mut impl Packet, segment: &Segment, to: &Tuple<F>) -> Option<()> {
-    let (l4, kind) = (usize::from(segment.l4), segment.kind);
-    if kind == CONTINUATION {
+pub fn rewrite<F: Wire>(
+    packet: &mut impl Packet,
+    headers: &Headers<F>,
+    to: &Tuple<F>,
+) -> Option<()> {
+    let Headers { l4, kind, .. } = *headers;
+    if kind == Kind::Continuation {
         return rewrite_addresses(packet, to).map(drop);
     }
     // So far headers go at most; the verifier has to be told.
@@ -63,11 +35,11 @@ pub fn rewrite<F: Wire>(packet: &mut impl Packet, segment: &Segment, to: &Tuple<
         return None;
     }
     let checksum = match kind {
-        TCP => l4 + 16,
-        UDP => l4 + 6,
+        Kind::Tcp => l4 + 16,
+        Kind::Udp => l4 + 6,
         // Of four bytes: its second half is the last.
-        SCTP => l4 + 10,
-        ECHO_REQUEST | ECHO_REPLY => l4 + 2,
+        Kind::Sctp => l4 + 10,
+        Kind::EchoRequest | Kind::EchoReply => l4 + 2,
         _ => return None,
     };
     // The last that is written; ports and addresses lie before it or not far behind.
@@ -75,22 +47,22 @@ pub fn rewrite<F: Wire>(packet: &mut impl Packet, segment: &Segment, to: &Tuple<
     packet.load::<u16>(l4 + 4)?;
     let addresses = rewrite_addresses(packet, to)?;
     let own =
-        Difference::NONE.u16(segment.sport_be, to.sport_be).u16(segment.dport_be, to.dport_be);
+        Difference::NONE.u16(headers.sport_be, to.sport_be).u16(headers.dport_be, to.dport_be);
     match kind {
-        ECHO_REQUEST => packet.store(l4 + 4, to.sport_be)?,
-        ECHO_REPLY => packet.store(l4 + 4, to.dport_be)?,
+        Kind::EchoRequest => packet.store(l4 + 4, to.sport_be)?,
+        Kind::EchoReply => packet.store(l4 + 4, to.dport_be)?,
         _ => packet.store(l4, [to.sport_be, to.dport_be])?,
     }
-    if kind == SCTP {
+    if kind == Kind::Sctp {
         return packet.mend_crc(
             l4,
-            difference_of_ports(segment, to),
+            difference_of_ports(headers, to),
             segment_len::<F>(packet, l4)?,
         );
     }
     // ICMP for IPv4 has no pseudo header.
-    let pseudo = if segment.proto == proto::ICMP { Difference::NONE } else { addresses };
-    packet.mend_checksum(checksum, pseudo, own, kind == UDP)?;
+    let pseudo = if headers.proto == proto::ICMP { Difference::NONE } else { addresses };
+    packet.mend_checksum(checksum, pseudo, own, kind == Kind::Udp)?;
     Some(())
 }
 
@@ -108,9 +80,9 @@ fn rewrite_addresses<F: Wire>(packet: &mut impl Packet, to: &Tuple<F>) -> Option
 
 /// Old and new ports, exclusively or'd, as they lie on the wire.
 #[inline(always)]
-fn difference_of_ports<F: Family>(segment: &Segment, to: &Tuple<F>) -> [u8; 4] {
-    let sport = (segment.sport_be ^ to.sport_be).to_ne_bytes();
-    let dport = (segment.dport_be ^ to.dport_be).to_ne_bytes();
+fn difference_of_ports<F: Family>(headers: &Headers<F>, to: &Tuple<F>) -> [u8; 4] {
+    let sport = (headers.sport_be ^ to.sport_be).to_ne_bytes();
+    let dport = (headers.dport_be ^ to.dport_be).to_ne_bytes();
     [sport[0], sport[1], dport[0], dport[1]]
 }
 
@@ -124,7 +96,7 @@ fn segment_len<F: Wire>(packet: &impl Packet, l4: usize) -> Option<u16> {
 }
 
 /// Offset of the transport header behind the longest network header.
-pub(crate) const MAX_L4: usize = ETHERNET + 40 + extension::BYTES;
+pub const MAX_L4: usize = ETHERNET + 40 + extension::BYTES;
 
 /// Counts one hop. The caller leaves packets with a time to live of 1 or less to the stack, which
 /// answers them.

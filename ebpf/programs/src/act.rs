@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use skep_abi::{Hook, Peer, Reason, V4, V6, peer_mode};
 use skep_engine::{Action, Net, Step, Tables, Verdict, carry_out, peer_of};
-use skep_packet::Packet as _;
+use skep_packet::{Headers, Packet as _};
 
 use crate::{
     count::count,
@@ -23,6 +23,9 @@ use crate::{
 
 /// `TCX_NEXT`: to the next program, or on its way.
 pub const NEXT: i32 = -1;
+/// More than any action: the packet is to become its answer ([`answer4`], [`answer6`]), for the reason
+/// whose number is added.
+pub const ANSWER: i32 = 1 << 16;
 /// `TC_ACT_SHOT`.
 const SHOT: i32 = 2;
 /// `BPF_F_TUNINFO_IPV6`.
@@ -37,9 +40,7 @@ pub trait Send: Net {
     /// The peer's address between the nodes as a next hop.
     fn next_hop(peer: &Peer) -> bpf_redir_neigh;
     /// Reports a packet that is dropped or rejected.
-    fn report(context: *mut __sk_buff, reason: u32, hook: u32);
-    /// Makes a packet that is rejected the answer to itself and sends it back.
-    fn answer(context: *mut __sk_buff, reason: u32, hook: u32) -> i32;
+    fn report(context: *mut __sk_buff, headers: &Headers<Self>, reason: u32, hook: u32);
 }
 
 impl Send for V4 {
@@ -52,13 +53,8 @@ impl Send for V4 {
     }
 
     #[inline(always)]
-    fn report(context: *mut __sk_buff, reason: u32, hook: u32) {
-        report4(context, reason, hook);
-    }
-
-    #[inline(always)]
-    fn answer(context: *mut __sk_buff, reason: u32, hook: u32) -> i32 {
-        answer4(context, reason, hook)
+    fn report(context: *mut __sk_buff, headers: &Headers<V4>, reason: u32, hook: u32) {
+        report4(context, headers, reason, hook);
     }
 }
 
@@ -72,38 +68,46 @@ impl Send for V6 {
     }
 
     #[inline(always)]
-    fn report(context: *mut __sk_buff, reason: u32, hook: u32) {
-        report6(context, reason, hook);
-    }
-
-    #[inline(always)]
-    fn answer(context: *mut __sk_buff, reason: u32, hook: u32) -> i32 {
-        answer6(context, reason, hook)
+    fn report(context: *mut __sk_buff, headers: &Headers<V6>, reason: u32, hook: u32) {
+        report6(context, headers, reason, hook);
     }
 }
 
 /// Makes an IPv4 packet the answer to itself and sends it back to where it came from.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn answer4(context: *mut __sk_buff, reason: u32, hook: u32) -> i32 {
-    answer::<V4>(context, reason, hook)
+pub extern "C" fn answer4(
+    context: *mut __sk_buff,
+    step: *const Step<V4>,
+    reason: u32,
+    hook: u32,
+) -> i32 {
+    answer(context, step, reason, hook)
 }
 
 /// Makes an IPv6 packet the answer to itself and sends it back to where it came from.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn answer6(context: *mut __sk_buff, reason: u32, hook: u32) -> i32 {
-    answer::<V6>(context, reason, hook)
+pub extern "C" fn answer6(
+    context: *mut __sk_buff,
+    step: *const Step<V6>,
+    reason: u32,
+    hook: u32,
+) -> i32 {
+    answer(context, step, reason, hook)
 }
 
 #[inline(always)]
-fn answer<F: Send>(context: *mut __sk_buff, reason: u32, hook: u32) -> i32
+fn answer<F: Send>(context: *mut __sk_buff, step: *const Step<F>, reason: u32, hook: u32) -> i32
 where
     KernelTables: Tables<F>,
 {
+    // SAFETY: the callers hand in a reference.
+    let (Some(step), Some(config)) = (unsafe { step.as_ref() }, config()) else {
+        return SHOT;
+    };
     let mut skb = Skb::new(context);
-    let Some(config) = config() else { return SHOT };
-    if skep_engine::answer::<F>(&mut skb, reason, config).is_none() {
+    if skep_engine::answer(&mut skb, step.headers(), reason, config).is_none() {
         return SHOT;
     }
     if hook == Hook::OverlayIngress as u32 {
@@ -117,28 +121,45 @@ where
 /// Reports that an IPv4 packet is dropped or rejected; always 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn report4(context: *mut __sk_buff, reason: u32, hook: u32) -> i32 {
-    report_dropped::<V4>(context, reason, hook)
+pub extern "C" fn report4(
+    context: *mut __sk_buff,
+    headers: *const Headers<V4>,
+    reason: u32,
+    hook: u32,
+) -> i32 {
+    report_dropped(context, headers, reason, hook)
 }
 
 /// Reports that an IPv6 packet is dropped or rejected; always 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn report6(context: *mut __sk_buff, reason: u32, hook: u32) -> i32 {
-    report_dropped::<V6>(context, reason, hook)
+pub extern "C" fn report6(
+    context: *mut __sk_buff,
+    headers: *const Headers<V6>,
+    reason: u32,
+    hook: u32,
+) -> i32 {
+    report_dropped(context, headers, reason, hook)
 }
 
 #[inline(always)]
-fn report_dropped<F: Net>(context: *mut __sk_buff, reason: u32, hook: u32) -> i32 {
+fn report_dropped<F: Net>(
+    context: *mut __sk_buff,
+    headers: *const Headers<F>,
+    reason: u32,
+    hook: u32,
+) -> i32 {
     let skb = Skb::new(context);
-    if let Some(hook) = Hook::from_number(hook as u8) {
-        report::dropped::<F>(&skb, reason, skb.at(hook));
+    // SAFETY: as above.
+    let headers = unsafe { headers.as_ref() };
+    if let (Some(headers), Some(hook)) = (headers, Hook::from_number(hook as u8)) {
+        report::dropped(headers, &skb, reason, skb.at(hook));
     }
     0
 }
 
 /// Carries out a verdict on an IPv4 packet and counts it. Without a `step` the packet stays as it is:
-/// that was done before.
+/// that was done before, or it cannot be read.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn act4(
@@ -152,7 +173,7 @@ pub extern "C" fn act4(
 }
 
 /// Carries out a verdict on an IPv6 packet and counts it. Without a `step` the packet stays as it is:
-/// that was done before.
+/// that was done before, or it cannot be read.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn act6(
@@ -180,14 +201,16 @@ where
     let (argument, mut reason) = (verdict.argument(), verdict.reason_number());
     let action = match verdict.action() {
         Action::Pass | Action::Unwrap | Action::Error | Action::Open | Action::Route => NEXT,
-        Action::Drop => {
-            F::report(context, reason, hook);
-            SHOT
-        }
-        Action::Reject => {
-            F::report(context, reason, hook);
-            F::answer(context, reason, hook)
-        }
+        Action::Drop | Action::Reject => match step.map(Step::headers) {
+            Some(headers) => {
+                F::report(context, headers, reason, hook);
+                match verdict.action() {
+                    Action::Drop => SHOT,
+                    _ => ANSWER + reason as i32,
+                }
+            }
+            None => SHOT,
+        },
         Action::ToPod => to_pod(argument),
         Action::ToPeer => match to_peer::<F>(&skb, argument) {
             Ok(action) => action,

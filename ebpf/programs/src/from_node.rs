@@ -1,50 +1,54 @@
 //! What comes in by a device of the node or out of the overlay, at TCX: the functions that two programs
 //! share.
 
-use core::mem::MaybeUninit;
-
 use aya_ebpf::bindings::__sk_buff;
 use skep_abi::{Hook, V4, V6};
 use skep_engine::{Ingress, Net, Step, Tables, Verdict, from_node, from_peer, open_from_node};
 use skep_packet::ethertype;
 
 use crate::{
-    act::{NEXT, act4, act6},
+    act::NEXT,
     error::{error4, error6},
+    run::run,
     skb::Skb,
     tables::KernelTables,
-    zero::zeroed,
 };
-
-/// Runs the functions of the packet's family, one after the other.
-macro_rules! run {
-    ($context:ident, $hook:ident, $family:ty, $known:ident, $peer:ident, $error:ident, $open:ident,
-     $act:ident) => {{
-        let mut place = MaybeUninit::<Step<$family>>::uninit();
-        let step = &raw mut *zeroed(&mut place);
-        let (hook, mut from_peer) = ($hook as u32, 0);
-        let mut verdict = $known($context, hook, step);
-        if verdict == Verdict::UNWRAP.to_bits() {
-            from_peer = 1;
-            verdict = $peer($context, step);
-        }
-        if verdict == Verdict::ERROR.to_bits() {
-            verdict = $error($context, hook, from_peer, step);
-        }
-        if verdict == Verdict::OPEN.to_bits() {
-            verdict = $open($context, hook, from_peer, step);
-        }
-        $act($context, verdict, hook, step)
-    }};
-}
 
 /// A packet of either family. Others go their way.
 #[inline(always)]
 pub fn run(context: *mut __sk_buff, hook: Hook) -> i32 {
     // SAFETY: the context is valid while the program runs.
     match unsafe { (*context).protocol as u16 } {
-        ethertype::IPV4 => run!(context, hook, V4, known4, peer4, error4, open4, act4),
-        ethertype::IPV6 => run!(context, hook, V6, known6, peer6, error6, open6, act6),
+        ethertype::IPV4 => run!(context, hook, V4, act4, answer4, step => {
+            let (hook, mut from_peer) = (hook as u32, 0);
+            let mut verdict = known4(context, hook, step);
+            if verdict == Verdict::UNWRAP.to_bits() {
+                from_peer = 1;
+                verdict = peer4(context, step);
+            }
+            if verdict == Verdict::ERROR.to_bits() {
+                verdict = error4(context, hook, from_peer, step);
+            }
+            if verdict == Verdict::OPEN.to_bits() {
+                verdict = open4(context, hook, from_peer, step);
+            }
+            verdict
+        }),
+        ethertype::IPV6 => run!(context, hook, V6, act6, answer6, step => {
+            let (hook, mut from_peer) = (hook as u32, 0);
+            let mut verdict = known6(context, hook, step);
+            if verdict == Verdict::UNWRAP.to_bits() {
+                from_peer = 1;
+                verdict = peer6(context, step);
+            }
+            if verdict == Verdict::ERROR.to_bits() {
+                verdict = error6(context, hook, from_peer, step);
+            }
+            if verdict == Verdict::OPEN.to_bits() {
+                verdict = open6(context, hook, from_peer, step);
+            }
+            verdict
+        }),
         _ => NEXT,
     }
 }
@@ -86,7 +90,7 @@ pub extern "C" fn open4(
     from_peer: u32,
     step: *mut Step<V4>,
 ) -> u64 {
-    decide(context, hook, from_peer, step, open_from_node::<V4, _>)
+    decide(context, hook, from_peer, step, |_, tables, at, step| open_from_node(tables, at, step))
 }
 
 /// New connections of IPv6.
@@ -98,7 +102,7 @@ pub extern "C" fn open6(
     from_peer: u32,
     step: *mut Step<V6>,
 ) -> u64 {
-    decide(context, hook, from_peer, step, open_from_node::<V6, _>)
+    decide(context, hook, from_peer, step, |_, tables, at, step| open_from_node(tables, at, step))
 }
 
 #[inline(always)]
@@ -116,7 +120,7 @@ where
     let Some(step) = (unsafe { step.as_mut() }) else { return Verdict::PASS.to_bits() };
     let is_overlay = hook == Hook::OverlayIngress as u32;
     let hook = if is_overlay { Hook::OverlayIngress } else { Hook::NodeIngress };
-    let skb = Skb::new(context);
+    let skb = Skb::reached(context);
     let at = Ingress { from_peer: from_peer != 0, ..skb.at(hook) };
     function(&skb, &KernelTables, at, step).to_bits()
 }

@@ -13,6 +13,7 @@ mod handover;
 mod maps;
 mod next_hop;
 mod report;
+mod run;
 mod skb;
 mod tables;
 #[cfg(feature = "trace")]

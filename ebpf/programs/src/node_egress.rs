@@ -1,32 +1,20 @@
 //! What the node's stack sends out of one of its devices: TCX egress.
 
-use core::mem::MaybeUninit;
-
 use aya_ebpf::{EbpfContext as _, bindings::__sk_buff, macros::classifier, programs::TcContext};
 use skep_abi::{Hook, V4, V6};
 use skep_engine::{Net, Step, Tables, Verdict, to_node};
 use skep_packet::ethertype;
 
 use crate::{
-    act::{NEXT, act4, act6},
+    act::NEXT,
     error::{error4, error6},
+    run::run,
     skb::Skb,
     tables::KernelTables,
-    zero::zeroed,
 };
 
-/// Runs the functions of the packet's family, one after the other.
-macro_rules! run {
-    ($context:ident, $family:ty, $decide:ident, $error:ident, $act:ident) => {{
-        let mut place = MaybeUninit::<Step<$family>>::uninit();
-        let step = &raw mut *zeroed(&mut place);
-        let mut verdict = $decide($context, step);
-        if verdict == Verdict::ERROR.to_bits() {
-            verdict = $error($context, Hook::NodeEgress as u32, 0, step);
-        }
-        $act($context, verdict, Hook::NodeEgress as u32, step)
-    }};
-}
+/// The verdict that asks for what becomes of an ICMP error.
+const ERROR: u64 = Verdict::ERROR.to_bits();
 
 /// The program.
 #[classifier]
@@ -34,8 +22,18 @@ pub fn node_egress(context: TcContext) -> i32 {
     let context = context.as_ptr().cast::<__sk_buff>();
     // SAFETY: the context is valid while the program runs.
     match unsafe { (*context).protocol as u16 } {
-        ethertype::IPV4 => run!(context, V4, to_node4, error4, act4),
-        ethertype::IPV6 => run!(context, V6, to_node6, error6, act6),
+        ethertype::IPV4 => run!(context, Hook::NodeEgress, V4, act4, answer4, step => {
+            match to_node4(context, step) {
+                ERROR => error4(context, Hook::NodeEgress as u32, 0, step),
+                verdict => verdict,
+            }
+        }),
+        ethertype::IPV6 => run!(context, Hook::NodeEgress, V6, act6, answer6, step => {
+            match to_node6(context, step) {
+                ERROR => error6(context, Hook::NodeEgress as u32, 0, step),
+                verdict => verdict,
+            }
+        }),
         _ => NEXT,
     }
 }
@@ -61,5 +59,5 @@ where
 {
     // SAFETY: the callers hand in a reference.
     let Some(step) = (unsafe { step.as_mut() }) else { return Verdict::PASS.to_bits() };
-    to_node(&Skb::new(context), &KernelTables, step).to_bits()
+    to_node(&Skb::reached(context), &KernelTables, step).to_bits()
 }

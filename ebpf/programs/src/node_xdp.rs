@@ -4,10 +4,10 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{bindings::xdp_md, macros::xdp, programs::XdpContext};
-use skep_abi::{V4, V6};
+use skep_abi::{Hook, V4, V6};
 use skep_engine::{
     Action, Ingress, Net, Step, Tables, Verdict, answer, carry_out, from_node, from_peer,
-    open_from_node,
+    open_from_node, read,
 };
 use skep_packet::{Packet as _, ethertype, version};
 
@@ -17,6 +17,7 @@ use crate::{
     handover,
     next_hop::{NextHop, leave},
     report,
+    run::argument,
     tables::{KernelTables, config},
     zero::zeroed,
 };
@@ -27,12 +28,20 @@ const DROP: u32 = 1;
 const PASS: u32 = 2;
 /// `XDP_TX`.
 const TX: u32 = 3;
+/// More than any action: the packet is to become its answer, for the reason whose number is added.
+const ANSWER: u32 = 1 << 16;
 
 /// Runs the functions of the packet's family, one after the other: see `act`.
 macro_rules! run {
-    ($context:ident, $family:ty, $known:ident, $peer:ident, $open:ident, $act:ident) => {{
+    ($context:ident, $family:ty, $known:ident, $peer:ident, $open:ident,
+     $act:ident, $answer:ident) => {{
         let mut place = MaybeUninit::<Step<$family>>::uninit();
-        let step = &raw mut *zeroed(&mut place);
+        let step = zeroed(&mut place);
+        if !read(&Frame::new($context), &KernelTables, step) {
+            let verdict = Verdict::of_malformed(Hook::Xdp).to_bits();
+            return $act($context, verdict, core::ptr::null());
+        }
+        let step = &raw mut *step;
         let mut from_peer = 0;
         let mut verdict = $known($context, step);
         if verdict == Verdict::UNWRAP.to_bits() {
@@ -42,7 +51,8 @@ macro_rules! run {
         if verdict == Verdict::OPEN.to_bits() {
             verdict = $open($context, from_peer, step);
         }
-        $act($context, verdict, step)
+        let action = $act($context, verdict, step);
+        if action < ANSWER { action } else { $answer($context, step, action - ANSWER) }
     }};
 }
 
@@ -51,8 +61,12 @@ macro_rules! run {
 pub fn node_xdp(context: XdpContext) -> u32 {
     let context = context.ctx;
     match version(&Frame::new(context)) {
-        Some(ethertype::IPV4) => run!(context, V4, xdp_known4, xdp_peer4, xdp_open4, xdp_act4),
-        Some(ethertype::IPV6) => run!(context, V6, xdp_known6, xdp_peer6, xdp_open6, xdp_act6),
+        Some(ethertype::IPV4) => {
+            run!(context, V4, xdp_known4, xdp_peer4, xdp_open4, xdp_act4, xdp_answer4)
+        }
+        Some(ethertype::IPV6) => {
+            run!(context, V6, xdp_known6, xdp_peer6, xdp_open6, xdp_act6, xdp_answer6)
+        }
         _ => PASS,
     }
 }
@@ -89,14 +103,14 @@ pub extern "C" fn xdp_peer6(context: *mut xdp_md, step: *mut Step<V6>) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn xdp_open4(context: *mut xdp_md, from_peer: u32, step: *mut Step<V4>) -> u64 {
-    decide(context, from_peer, step, open_from_node::<V4, _>)
+    decide(context, from_peer, step, |_, tables, at, step| open_from_node(tables, at, step))
 }
 
 /// New connections of IPv6.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn xdp_open6(context: *mut xdp_md, from_peer: u32, step: *mut Step<V6>) -> u64 {
-    decide(context, from_peer, step, open_from_node::<V6, _>)
+    decide(context, from_peer, step, |_, tables, at, step| open_from_node(tables, at, step))
 }
 
 #[inline(always)]
@@ -111,7 +125,7 @@ where
 {
     // SAFETY: the callers hand in a reference.
     let Some(step) = (unsafe { step.as_mut() }) else { return Verdict::PASS.to_bits() };
-    let frame = Frame::new(context);
+    let frame = Frame::new(argument(context));
     let at = frame.at(from_peer != 0);
     function(&frame, &KernelTables, at, step).to_bits()
 }
@@ -150,12 +164,13 @@ where
     KernelTables: Tables<F>,
 {
     // What passes as it is, the hook behind this one counts.
-    let Some(step) = step else { return PASS };
     if verdict == Verdict::PASS {
         #[cfg(feature = "trace")]
         crate::trace::note_verdict(verdict.to_bits());
         return PASS;
     }
+    let Some(step) = step else { return PASS };
+    let headers = step.headers();
     let mut frame = Frame::new(context);
     let at = frame.at(false);
     let verdict = carry_out(&mut frame, &KernelTables, step, verdict);
@@ -163,17 +178,11 @@ where
     crate::trace::note_verdict(verdict.to_bits());
     count(at.hook, verdict.reason_number(), frame.len());
     if matches!(verdict.action(), Action::Drop | Action::Reject) {
-        report::dropped::<F>(&frame, verdict.reason_number(), at);
+        report::dropped(headers, &frame, verdict.reason_number(), at);
     }
     match verdict.action() {
         Action::Drop => DROP,
-        Action::Reject => {
-            if F::VERSION == 4 {
-                xdp_answer4(context, verdict.reason_number())
-            } else {
-                xdp_answer6(context, verdict.reason_number())
-            }
-        }
+        Action::Reject => ANSWER + verdict.reason_number(),
         Action::ToPeer | Action::ToTunnel | Action::Out => {
             match leave::<F>(context, &mut frame, verdict) {
                 Some(action) => action,
@@ -194,21 +203,24 @@ where
 /// Makes an IPv4 packet the answer to itself.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_answer4(context: *mut xdp_md, reason: u32) -> u32 {
-    answer_in_place::<V4>(context, reason)
+pub extern "C" fn xdp_answer4(context: *mut xdp_md, step: *const Step<V4>, reason: u32) -> u32 {
+    answer_in_place(context, step, reason)
 }
 
 /// Makes an IPv6 packet the answer to itself.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_answer6(context: *mut xdp_md, reason: u32) -> u32 {
-    answer_in_place::<V6>(context, reason)
+pub extern "C" fn xdp_answer6(context: *mut xdp_md, step: *const Step<V6>, reason: u32) -> u32 {
+    answer_in_place(context, step, reason)
 }
 
 #[inline(always)]
-fn answer_in_place<F: Net>(context: *mut xdp_md, reason: u32) -> u32 {
-    let mut frame = Frame::new(context);
-    match config().and_then(|config| answer::<F>(&mut frame, reason, config)) {
+fn answer_in_place<F: Net>(context: *mut xdp_md, step: *const Step<F>, reason: u32) -> u32 {
+    // SAFETY: the callers hand in a reference.
+    let (Some(step), Some(config)) = (unsafe { step.as_ref() }, config()) else {
+        return DROP;
+    };
+    match answer(&mut Frame::new(context), step.headers(), reason, config) {
         Some(()) => TX,
         None => DROP,
     }

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use skep_abi::{Event, Hook, Listeners, NO_BACKEND, Reason, event_kind};
 use skep_engine::{Call, Ingress, Net};
-use skep_packet::{Headers, Packet, parse};
+use skep_packet::{Headers, Packet};
 
 use crate::{count::count, maps};
 
@@ -76,13 +76,9 @@ pub fn opened<F: Net>(headers: &Headers<F>, service: u32, backend: u32, at: Ingr
 
 /// Reports that a packet was dropped or rejected, if that is asked for.
 #[inline(always)]
-pub fn dropped<F: Net>(packet: &impl Packet, reason: u32, at: Ingress) {
-    if !is_wanted(|listeners| listeners.dropped_until_ns) {
-        return;
-    }
-    // A packet that cannot be parsed has nothing to report but its hook and reason.
-    if let Some(headers) = parse::<F>(packet) {
-        let about = About::packet(&headers, event_kind::DROP, reason as u8, at);
+pub fn dropped<F: Net>(headers: &Headers<F>, packet: &impl Packet, reason: u32, at: Ingress) {
+    if is_wanted(|listeners| listeners.dropped_until_ns) {
+        let about = About::packet(headers, event_kind::DROP, reason as u8, at);
         write(&About { bytes: packet.len(), ..about });
     }
 }

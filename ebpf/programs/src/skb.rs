@@ -10,7 +10,10 @@ use skep_abi::Hook;
 use skep_engine::Ingress;
 use skep_packet::{Field, Packet, Wire, checksum::Difference, extension};
 
-use crate::words::{crc_of_change, replace};
+use crate::{
+    run::argument,
+    words::{crc_of_change, replace},
+};
 
 /// `BPF_F_PSEUDO_HDR`: the change is in the pseudo header.
 const PSEUDO_HEADER: u64 = 1 << 4;
@@ -37,6 +40,12 @@ impl Skb {
         // Should it fail, the engine calls the packet malformed.
         skb.reach(HEADERS);
         skb
+    }
+
+    /// A packet whose headers were brought in reach before.
+    #[inline(always)]
+    pub fn reached(context: *mut __sk_buff) -> Self {
+        Self(argument(context))
     }
 
     /// The context, for helpers.

@@ -107,7 +107,8 @@ fn judge<F: Net>(before: &[u8], verdict: Verdict, mut after: HostPacket, config:
         }
         Action::Reject => {
             assert_eq!(after.0, before, "a packet is rejected as it came");
-            if answer::<F>(&mut after, verdict.reason_number(), config).is_some() {
+            let headers = parse::<F>(&after).expect("what is rejected was read");
+            if answer(&mut after, &headers, verdict.reason_number(), config).is_some() {
                 assert!(is_sound::<F>(&after.0), "the answer {:02x?}", after.0);
             }
         }

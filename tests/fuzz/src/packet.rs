@@ -2,8 +2,8 @@
 
 use skep_abi::{Family, V4, V6};
 use skep_packet::{
-    Headers, Kind, Packet, Segment, Tuple, Wire, answer_to_quoted, decrement_ttl, host::HostPacket,
-    parse, reject, rewrite, rewrite_quoted,
+    Headers, Kind, Packet, Tuple, Wire, answer_to_quoted, decrement_ttl, host::HostPacket, parse,
+    reject, rewrite, rewrite_quoted,
 };
 
 use crate::{
@@ -31,7 +31,7 @@ fn holds<F: Wire>(bytes: &[u8]) {
         Tuple::<F> { src: tuple.src, dst: tuple.dst, sport_be: tuple.sport, dport_be: tuple.dport };
 
     let mut translated = packet.clone();
-    if rewrite(&mut translated, &Segment::of(&headers), &to).is_some() {
+    if rewrite(&mut translated, &headers, &to).is_some() {
         let now = parse::<F>(&translated).expect("a translated packet still has its headers");
         assert_eq!((now.src, now.dst), (tuple.src, tuple.dst));
         assert_eq!((now.kind, now.l4, now.ttl), (headers.kind, headers.l4, headers.ttl));
@@ -73,7 +73,7 @@ fn holds<F: Wire>(bytes: &[u8]) {
 fn back<F: Wire>(packet: &mut HostPacket, old: &Headers<F>, now: &Headers<F>) {
     let to =
         Tuple::<F> { src: old.src, dst: old.dst, sport_be: old.sport_be, dport_be: old.dport_be };
-    rewrite(packet, &Segment::of(now), &to).expect("what was translated can be translated back");
+    rewrite(packet, now, &to).expect("what was translated can be translated back");
 }
 
 fn keeps<F: Family>(sound: bool, packet: &HostPacket) {

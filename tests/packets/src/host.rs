@@ -2,7 +2,7 @@
 
 use skep_bpf::Program;
 use skep_engine::{Action, Ingress, Verdict, answer, decide, host::HostTables};
-use skep_packet::{forward_ethernet, host::HostPacket};
+use skep_packet::{forward_ethernet, host::HostPacket, parse};
 
 use crate::{
     case::Fate,
@@ -61,7 +61,9 @@ impl<F: InConfig> HostNode<F> {
             }
             Action::ToPod | Action::ToPeer | Action::ToTunnel | Action::Out => Fate::Redirect,
             Action::Reject => {
-                match answer::<F>(&mut packet, verdict.reason_number(), &self.0.config) {
+                let headers = parse::<F>(&packet).expect("what is rejected was read");
+                let (reason, config) = (verdict.reason_number(), &self.0.config);
+                match answer(&mut packet, &headers, reason, config) {
                     Some(()) => Fate::Redirect,
                     None => Fate::Drop,
                 }
