@@ -7,6 +7,7 @@ use std::{
     io,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -55,6 +56,10 @@ pub enum XdpMode {
 const XDP_GENERIC: u32 = 1 << 1;
 /// `XDP_FLAGS_DRV_MODE`.
 const XDP_NATIVE: u32 = 1 << 2;
+
+/// How long after its last pin the kernel may still have a link, which it takes away in the background.
+const DETACHING: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Name of the attachments at a cgroup.
 const CGROUP: &str = "cgroup";
@@ -236,20 +241,24 @@ impl Links {
         // A link that was pinned half way, by an agent that was killed, would be in the way.
         pin::remove(path)?;
         let fd = self.program(program)?;
-        let link = sys::link_create(fd.as_fd(), target, program.attach_type(), flags).map_err(
-            |source| match (program.kind(), source.raw_os_error()) {
-                // The device exists, or the error were ENODEV: the kernel does not know the hook.
-                (Kind::Tcx, Some(libc::EINVAL)) => Error::Kernel {
-                    feature: "TCX, the hook for packets of a device",
-                    hint: "Linux 6.6 or newer has it",
-                },
-                _ => Error::Attach {
-                    program: program.name(),
-                    target: target_name.to_owned(),
-                    source,
-                },
+        let began = Instant::now();
+        let attach = || sys::link_create(fd.as_fd(), target, program.attach_type(), flags);
+        let mut link = attach();
+        while let Err(error) = &link
+            && matches!(error.raw_os_error(), Some(libc::EEXIST | libc::EBUSY))
+            && began.elapsed() < DETACHING
+        {
+            std::thread::sleep(PAUSE);
+            link = attach();
+        }
+        let link = link.map_err(|source| match (program.kind(), source.raw_os_error()) {
+            // The device exists, or the error were ENODEV: the kernel does not know the hook.
+            (Kind::Tcx, Some(libc::EINVAL)) => Error::Kernel {
+                feature: "TCX, the hook for packets of a device",
+                hint: "Linux 6.6 or newer has it",
             },
-        )?;
+            _ => Error::Attach { program: program.name(), target: target_name.to_owned(), source },
+        })?;
         pin::replace(link.as_fd(), path)
     }
 }
