@@ -1,16 +1,18 @@
-//! Other kernels: what the verifier of each says to every program. Debian's kernels run in a virtual machine that
-//! sees this machine's files, read-only. Emulated: never for timing.
+//! Other kernels: what the verifier of each says to every program, and the tests for which this machine's kernel
+//! has no sockets. Debian's kernels run in a virtual machine that sees this machine's files, read-only. Emulated:
+//! never for timing.
 
 mod guest;
 mod kernel;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use crate::build::{cargo, target_dir};
-use crate::command::{command, show};
+use crate::command::{capture, command, show};
 use crate::machine;
 use crate::progress::step;
 use crate::vm::kernel::Kernel;
@@ -28,6 +30,11 @@ const KERNELS: &[Kernel] = &[
     Kernel { version: "6.1", package: "linux-image-amd64" },
     Kernel { version: "6.12", package: "linux-image-6.12-amd64" },
 ];
+
+/// The kernel that has SCTP's sockets.
+const WITH_SCTP: &str = "6.12";
+/// The tests that need them.
+const SCTP_TESTS: &str = "sctp";
 
 /// A complaint that is known.
 struct Gap {
@@ -49,7 +56,7 @@ type Judgements = BTreeMap<String, String>;
 /// Runs everything and prints the tables.
 ///
 /// # Errors
-/// When a verifier refuses a program.
+/// When a verifier refuses a program, or a test fails.
 pub(crate) fn run() -> Result<()> {
     ensure!(
         std::env::consts::ARCH == "x86_64",
@@ -83,7 +90,31 @@ pub(crate) fn run() -> Result<()> {
         println!("Linux {} refuses {programs} programs: {}", gap.kernel, gap.reason);
     }
     ensure!(refused.is_empty(), "the verifier refuses programs:\n  {}", refused.join("\n  "));
+    test_sctp()
+}
+
+/// Runs the tests that need SCTP's sockets.
+fn test_sctp() -> Result<()> {
+    let tests = sctp_tests()?;
+    let kernel = KERNELS.iter().find(|kernel| kernel.version == WITH_SCTP);
+    let files = kernel.context("no such kernel")?.fetch()?;
+    let words = ["--ignored", "--test-threads", "1"];
+    let output = step("SCTP from end to end", || guest::run(&files, &tests, &words))?;
+    print!("{}", output.text);
+    ensure!(output.status == 0, "tests fail under Linux {WITH_SCTP}");
     Ok(())
+}
+
+/// Builds them; the program that runs them.
+fn sctp_tests() -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["test", "--package", "skep-netns-tests", "--test", SCTP_TESTS, "--no-run"]);
+    let messages = capture(build.args(["--message-format", "json"]))?;
+    let built = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let program = built
+        .filter(|message| message["target"]["name"] == SCTP_TESTS)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    program.context("cargo built no tests of SCTP")
 }
 
 /// A program's output, however it ends.

@@ -5,7 +5,7 @@ use skep_packet::Packet;
 
 use crate::{
     Ingress, Net, Step, Tables, Verdict, carry_out, follow_error, from_node, from_peer, from_pod,
-    open_from_node, open_from_pod, read, route_from_pod, to_node, to_pod,
+    open_from_host, open_from_node, open_from_pod, read, route_from_pod, to_node, to_pod,
 };
 
 /// The verdict of a hook's program on a packet, which is changed along. Nothing for hooks that decide
@@ -23,7 +23,7 @@ pub fn decide<F: Net, T: Tables<F>>(
         Hook::PodIngress => from_pod(packet, tables, at, step),
         Hook::Xdp | Hook::NodeIngress | Hook::OverlayIngress => from_node(packet, tables, at, step),
         Hook::PodEgress => to_pod(packet, tables, step),
-        Hook::NodeEgress => to_node(packet, tables, step),
+        Hook::NodeEgress => to_node(packet, tables, at, step),
         Hook::OverlayEgress | Hook::Connect | Hook::Sendmsg => return None,
     };
     if verdict == Verdict::UNWRAP {
@@ -36,6 +36,7 @@ pub fn decide<F: Net, T: Tables<F>>(
     if verdict == Verdict::OPEN {
         verdict = match at.hook {
             Hook::PodIngress => open_from_pod(tables, at, step),
+            Hook::NodeEgress => open_from_host(tables, at, step),
             _ => open_from_node(tables, at, step),
         };
     }

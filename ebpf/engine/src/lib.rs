@@ -12,7 +12,7 @@
 //! | from a pod | [`from_pod`], [`follow_error`], [`open_from_pod`], [`route_from_pod`] |
 //! | from the stack to a pod | [`to_pod`], [`follow_error`] |
 //! | from a device or the overlay, XDP included | [`from_node`], [`from_peer`], [`follow_error`], [`open_from_node`] |
-//! | from the stack to a device | [`to_node`], [`follow_error`] |
+//! | from the stack to a device | [`to_node`], [`follow_error`], [`open_from_host`] |
 //! | from the stack to the overlay | [`peer_of`] |
 //! | at sockets | [`connect`], [`believed_peer`] |
 #![no_std]
@@ -52,7 +52,7 @@ pub use decide::decide;
 pub use error::follow_error;
 pub use flow::{Opening, open_flows};
 pub use net::Net;
-pub use node::{from_node, from_peer, open_from_node, to_node};
+pub use node::{from_node, from_peer, open_from_host, open_from_node, to_node};
 #[cfg(any(test, feature = "std"))]
 pub use notes::Notes;
 pub use pod::{from_pod, open_from_pod, route_from_pod, to_pod};

@@ -203,18 +203,21 @@ fn is_overlay<F: Net>(headers: &Headers<F>, config: &Config) -> bool {
 }
 
 /// A packet that the node's stack sends out of one of its devices: a reply of a Service's backend in
-/// the host network goes back under the Service's address.
+/// the host network goes back under the Service's address. What no socket hook sees, SCTP, goes to
+/// Services from here.
 #[inline(always)]
 pub fn to_node<F: Net, T: Tables<F>>(
     packet: &impl Packet,
     tables: &T,
+    at: Ingress,
     step: &mut Step<F>,
 ) -> Verdict {
     let Some(config) = tables.config() else { return Verdict::PASS };
-    if config.flags & config_flags::HOST_BACKENDS == 0 {
+    let Step { headers, change } = step;
+    let is_sctp = headers.kind == Kind::Sctp;
+    if config.flags & config_flags::HOST_BACKENDS == 0 && !is_sctp {
         return Verdict::PASS;
     }
-    let Step { headers, change } = step;
     let is_own = |endpoint: &Endpoint| endpoint.flags & endpoint_flags::HOST != 0;
     if headers.src != F::config(&config).node
         && !tables.endpoint(&headers.src).is_some_and(|endpoint| is_own(&endpoint))
@@ -224,5 +227,29 @@ pub fn to_node<F: Net, T: Tables<F>>(
     if is_error(headers) {
         return Verdict::ERROR;
     }
+    if is_sctp {
+        let context = &Context { at, config: &config };
+        return follow_known(tables, headers, packet.len(), FlowTable::Flows, context, change)
+            .unwrap_or(Verdict::OPEN);
+    }
     restore_source(tables, headers, packet.len(), change)
+}
+
+/// What [`to_node`] left: new connections to a Service.
+#[inline(always)]
+pub fn open_from_host<F: Net, T: Tables<F>>(
+    tables: &T,
+    at: Ingress,
+    step: &mut Step<F>,
+) -> Verdict {
+    let Some(config) = tables.config() else { return Verdict::PASS };
+    let Step { headers, change } = step;
+    let (port_be, proto) = (headers.dport_be, headers.proto);
+    match service::lookup(tables, &headers.dst, port_be, proto, scope::INTERNAL) {
+        Some(service) => {
+            let context = &Context { at, config: &config };
+            open_service(tables, headers, &service, context, change)
+        }
+        None => Verdict::PASS,
+    }
 }

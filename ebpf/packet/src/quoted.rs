@@ -12,20 +12,24 @@ const ICMP: usize = 8;
 const QUOTE: usize = 40 + crate::extension::BYTES + 8;
 /// Offset of a quoted transport header behind the longest headers.
 const MAX_L4: usize = ETHERNET + 2 * QUOTE;
+/// All offsets that quotes begin at.
+const OFFSETS: usize = 0x1ff;
 
 /// The facts of the packet that would answer the one that the ICMP error with these headers quotes: the
 /// flow of that answer knows both sides of the translation. `l4` is where the quoted transport header is.
 /// Nothing when the quote is cut short or of something without ports.
 #[inline(always)]
 pub fn answer_to_quoted<F: Wire>(packet: &impl Packet, headers: &Headers<F>) -> Option<Headers<F>> {
-    let start = headers.l4 + ICMP;
-    // As is true of all headers; the verifier has to be told.
-    if !(ETHERNET..=MAX_L4).contains(&start) {
+    // As is true of all headers: not before the packet, and not far behind its start. Verifiers understand a
+    // mask, and not all of them a comparison with both ends.
+    let of_start = (headers.l4 + ICMP - ETHERNET) & OFFSETS;
+    let start = of_start + ETHERNET;
+    if start > MAX_L4 {
         return None;
     }
     packet.reach(start + QUOTE);
     let network = F::network(packet, start)?;
-    let (l4, of_start) = (network.l4, start - ETHERNET);
+    let l4 = network.l4;
     if network.is_later_fragment || l4 > MAX_L4 {
         return None;
     }

@@ -28,6 +28,8 @@ pub const NEXT: i32 = -1;
 pub const ANSWER: i32 = 1 << 16;
 /// `TC_ACT_SHOT`.
 const SHOT: i32 = 2;
+/// `BPF_F_INGRESS`.
+const INGRESS: u64 = 1;
 /// `BPF_F_TUNINFO_IPV6`.
 const TUNNEL_OVER_IPV6: u64 = 1;
 /// `BPF_F_ZERO_CSUM_TX`.
@@ -114,8 +116,10 @@ where
         let sent = peer_of::<F, _>(&skb, &KernelTables).map(|peer| to_peer::<F>(&skb, peer));
         return if let Some(Ok(action)) = sent { action } else { SHOT };
     }
+    // What came from the node's own stack goes back there.
+    let flags = if hook == Hook::NodeEgress as u32 { INGRESS } else { 0 };
     // SAFETY: the context is valid while the program runs; the helper only notes the device.
-    unsafe { bpf_redirect((*context).ifindex, 0) as i32 }
+    unsafe { bpf_redirect((*context).ifindex, flags) as i32 }
 }
 
 /// Reports that an IPv4 packet is dropped or rejected; always 0.
@@ -211,6 +215,8 @@ where
             }
             None => SHOT,
         },
+        // Only what comes in can be handed into the pod; what goes out takes the way through its device.
+        Action::ToPod if hook == Hook::NodeEgress as u32 => out(argument),
         Action::ToPod => to_pod(argument),
         Action::ToPeer => match to_peer::<F>(&skb, argument) {
             Ok(action) => action,
@@ -226,8 +232,7 @@ where
                 SHOT
             }
         },
-        // SAFETY: without parameters the kernel routes by the packet's own addresses.
-        Action::Out => unsafe { bpf_redirect_neigh(argument, core::ptr::null_mut(), 0, 0) as i32 },
+        Action::Out => out(argument),
     };
     if let Some(hook) = Hook::from_number(hook as u8) {
         count(hook, reason, skb.len());
@@ -249,8 +254,14 @@ fn to_tunnel(index: u32) -> Option<i32> {
         0 => config()?.uplink_ifindex,
         ifindex => ifindex,
     };
+    Some(out(ifindex))
+}
+
+/// Out of the device, to where the packet's own addresses lead.
+#[inline(always)]
+fn out(ifindex: u32) -> i32 {
     // SAFETY: without parameters the kernel routes by the packet's own addresses.
-    Some(unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32 })
+    unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32 }
 }
 
 /// To another node: straight, or through the overlay.

@@ -25,7 +25,9 @@ pub fn serve(port: u16, name: &str) -> io::Result<()> {
         SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
     ];
     serve_on(&addresses, name)?;
-    serve_sctp(addresses[1], name)?;
+    for address in addresses {
+        serve_sctp(address, name)?;
+    }
     ready()
 }
 
@@ -111,13 +113,16 @@ fn serve_on(addresses: &[SocketAddr], name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts to serve SCTP, where the kernel has it. IPv4 alone: a server with several addresses tells all
+/// Starts to serve SCTP, where the kernel has it. Each family alone: a server with several addresses tells all
 /// of them to its clients, who would go on to those.
 fn serve_sctp(address: SocketAddr, name: &str) -> io::Result<()> {
     let socket = match sctp_socket(address) {
         Err(error) if error.raw_os_error() == Some(EPROTONOSUPPORT) => return Ok(()),
         socket => socket?,
     };
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(16)?;
     serve_connections(socket.into(), name);

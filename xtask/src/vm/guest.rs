@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use super::kernel::Files;
 use crate::command::{capture, command, find};
 
-/// How long a program may take, the boot included.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a program may take, the boot included: emulated, a minute's work takes several.
+const PATIENCE: Duration = Duration::from_secs(900);
 /// The last line of the output.
 const STATUS: &str = "status ";
 

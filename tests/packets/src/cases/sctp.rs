@@ -2,7 +2,7 @@
 
 use skep_abi::via;
 
-use super::{A, B, FAR, IN, XDP};
+use super::{A, B, FAR, IN, OUT, XDP};
 use crate::{
     case::{Case, Fate},
     frame::{Frame, RECEIVER, chunk},
@@ -16,7 +16,7 @@ pub(super) fn cases<F: InConfig>() -> Vec<Case<F>> {
     let (a, b, far) = ((F::pod_a(), 4000), (F::pod_b(), 8080), (F::far_pod(), 8080));
     let (near, client, web) = ((F::near_pod(), 8080), (F::client(), 5000), (F::client(), 443));
     let (vip, front) = ((F::service(1), 80), (F::node(), NODE_PORT));
-    let snat = (F::node(), SNAT_PORT);
+    let (snat, host) = ((F::node(), SNAT_PORT), (F::node(), 4000));
     let service = |port, to: &[_]| world().service(Front::sctp(vip.0, port), to);
     let port = |to: &[_]| world().service(Front::sctp(front.0, front.1), to);
     let init = |from, to| Frame::<F>::sctp(from, to, chunk::INIT);
@@ -56,5 +56,23 @@ pub(super) fn cases<F: InConfig>() -> Vec<Case<F>> {
             .send(A, &init(a, web), Redirect, &init(snat, web).hop())
             .send(IN, &init_ack(web, snat), Redirect, &init_ack(web, a).hop())
             .same(A, &data((a.0, 4001), web), Pass),
+        Case::new("SCTP: node to a Service, pod here", service(80, &[(b.0, b.1, via::POD)]))
+            .send(OUT, &init(host, vip), Redirect, &init(host, b).hop())
+            .send(B, &init_ack(b, host), Pass, &init_ack(vip, host))
+            .send(OUT, &data(host, vip), Redirect, &data(host, b).hop()),
+        Case::new(
+            "SCTP: node to a Service, backend behind the overlay",
+            service(80, &[(far.0, far.1, via::PEER)]),
+        )
+        .send(OUT, &init(host, vip), Redirect, &init(snat, far).hop())
+        .send(FAR, &init_ack(far, snat), Pass, &init_ack(vip, host))
+        .send(OUT, &data(host, vip), Redirect, &data(snat, far).hop()),
+        Case::new("SCTP: node to a Service without backends", service(80, &[])).send(
+            OUT,
+            &init(host, vip),
+            Redirect,
+            &init(host, vip).unreachable(),
+        ),
+        Case::new("SCTP: node to the world", world()).same(OUT, &init(host, web), Pass),
     ]
 }
