@@ -100,6 +100,9 @@ pub trait Wire: Family<Addr: Field> {
     /// Type of an echo reply.
     const ECHO_REPLY: u8;
 
+    /// The address at `offset`, word by word: in the kernel the compiler makes a loop over bytes of what it
+    /// moves in one go.
+    fn address(packet: &impl Packet, offset: usize) -> Option<Self::Addr>;
     /// The network header at `start`.
     fn network(packet: &impl Packet, start: usize) -> Option<Network>;
     /// Which piece of a larger packet it is; nothing for whole ones.
@@ -139,6 +142,11 @@ impl Wire for V4 {
     const TUNNEL: u8 = 4;
     const ECHO_REQUEST: u8 = 8;
     const ECHO_REPLY: u8 = 0;
+
+    #[inline(always)]
+    fn address(packet: &impl Packet, offset: usize) -> Option<[u32; 1]> {
+        packet.load(offset)
+    }
 
     #[inline(always)]
     fn network(packet: &impl Packet, start: usize) -> Option<Network> {
@@ -192,6 +200,12 @@ impl Wire for V6 {
     const TUNNEL: u8 = 41;
     const ECHO_REQUEST: u8 = 128;
     const ECHO_REPLY: u8 = 129;
+
+    #[inline(always)]
+    fn address(packet: &impl Packet, offset: usize) -> Option<[u32; 4]> {
+        let word = |number: usize| packet.load::<u32>(offset + number * 4);
+        Some([word(0)?, word(1)?, word(2)?, word(3)?])
+    }
 
     #[inline(always)]
     fn network(packet: &impl Packet, start: usize) -> Option<Network> {
@@ -250,8 +264,8 @@ pub fn parse<F: Wire>(packet: &impl Packet) -> Option<Headers<F>> {
 pub fn parse_into<F: Wire>(packet: &impl Packet, headers: &mut Headers<F>) -> Option<()> {
     let network = F::network(packet, ETHERNET)?;
     let l4 = network.l4;
-    headers.src = packet.load(F::SRC)?;
-    headers.dst = packet.load(F::DST)?;
+    headers.src = F::address(packet, F::SRC)?;
+    headers.dst = F::address(packet, F::DST)?;
     headers.proto = network.proto;
     headers.ttl = network.ttl;
     headers.l4 = l4;

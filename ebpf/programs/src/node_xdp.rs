@@ -28,18 +28,20 @@ const DROP: u32 = 1;
 const PASS: u32 = 2;
 /// `XDP_TX`.
 const TX: u32 = 3;
-/// More than any action: the packet is to become its answer, for the reason whose number is added.
-const ANSWER: u32 = 1 << 16;
+/// More than any action: the packet goes no further, for the reason whose number is added.
+const REFUSED: u32 = 1 << 16;
+/// Added to that: it is to become its answer.
+const ANSWERED: u32 = 1 << 8;
 
 /// Runs the functions of the packet's family, one after the other: see `act`.
 macro_rules! run {
     ($context:ident, $family:ty, $known:ident, $peer:ident, $open:ident,
-     $act:ident, $answer:ident) => {{
+     $act:ident, $refuse:ident) => {{
         let mut place = MaybeUninit::<Step<$family>>::uninit();
         let step = zeroed(&mut place);
         if !read(&Frame::new($context), &KernelTables, step) {
-            let verdict = Verdict::of_malformed(Hook::Xdp).to_bits();
-            return $act($context, verdict, core::ptr::null());
+            let verdict = Verdict::of_malformed(Hook::Xdp);
+            return act::<$family>($context, verdict, None);
         }
         let step = &raw mut *step;
         let mut from_peer = 0;
@@ -52,7 +54,7 @@ macro_rules! run {
             verdict = $open($context, from_peer, step);
         }
         let action = $act($context, verdict, step);
-        if action < ANSWER { action } else { $answer($context, step, action - ANSWER) }
+        if action < REFUSED { action } else { $refuse($context, step, action - REFUSED) }
     }};
 }
 
@@ -62,10 +64,10 @@ pub fn node_xdp(context: XdpContext) -> u32 {
     let context = context.ctx;
     match version(&Frame::new(context)) {
         Some(ethertype::IPV4) => {
-            run!(context, V4, xdp_known4, xdp_peer4, xdp_open4, xdp_act4, xdp_answer4)
+            run!(context, V4, xdp_known4, xdp_peer4, xdp_open4, xdp_act4, xdp_refuse4)
         }
         Some(ethertype::IPV6) => {
-            run!(context, V6, xdp_known6, xdp_peer6, xdp_open6, xdp_act6, xdp_answer6)
+            run!(context, V6, xdp_known6, xdp_peer6, xdp_open6, xdp_act6, xdp_refuse6)
         }
         _ => PASS,
     }
@@ -142,10 +144,8 @@ where
     from_peer(&mut frame, &KernelTables, at, step).to_bits()
 }
 
-/// Carries out a verdict on an IPv4 packet.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn xdp_act4(context: *mut xdp_md, verdict: u64, step: *const Step<V4>) -> u32 {
+#[inline(always)]
+fn xdp_act4(context: *mut xdp_md, verdict: u64, step: *const Step<V4>) -> u32 {
     // SAFETY: as above.
     act(context, Verdict::from_bits(verdict), unsafe { step.as_ref() })
 }
@@ -158,6 +158,7 @@ pub extern "C" fn xdp_act6(context: *mut xdp_md, verdict: u64, step: *const Step
     act(context, Verdict::from_bits(verdict), unsafe { step.as_ref() })
 }
 
+/// Carries out a verdict. Inlined, as most of the time goes into what it does.
 #[inline(always)]
 fn act<F: NextHop>(context: *mut xdp_md, verdict: Verdict, step: Option<&Step<F>>) -> u32
 where
@@ -170,19 +171,15 @@ where
         return PASS;
     }
     let Some(step) = step else { return PASS };
-    let headers = step.headers();
     let mut frame = Frame::new(context);
     let at = frame.at(false);
     let verdict = carry_out(&mut frame, &KernelTables, step, verdict);
     #[cfg(feature = "trace")]
     crate::trace::note_verdict(verdict.to_bits());
     count(at.hook, verdict.reason_number(), frame.len());
-    if matches!(verdict.action(), Action::Drop | Action::Reject) {
-        report::dropped(headers, &frame, verdict.reason_number(), at);
-    }
     match verdict.action() {
-        Action::Drop => DROP,
-        Action::Reject => ANSWER + verdict.reason_number(),
+        Action::Drop => REFUSED + verdict.reason_number(),
+        Action::Reject => REFUSED + ANSWERED + verdict.reason_number(),
         Action::ToPeer | Action::ToTunnel | Action::Out => {
             match leave::<F>(context, &mut frame, verdict) {
                 Some(action) => action,
@@ -200,28 +197,31 @@ where
     }
 }
 
-/// Makes an IPv4 packet the answer to itself.
+/// Reports that an IPv4 packet goes no further, and makes it the answer to itself where `why` says so.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_answer4(context: *mut xdp_md, step: *const Step<V4>, reason: u32) -> u32 {
-    answer_in_place(context, step, reason)
+pub extern "C" fn xdp_refuse4(context: *mut xdp_md, step: *const Step<V4>, why: u32) -> u32 {
+    refuse(context, step, why)
 }
 
-/// Makes an IPv6 packet the answer to itself.
+/// Reports that an IPv6 packet goes no further, and makes it the answer to itself where `why` says so.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn xdp_answer6(context: *mut xdp_md, step: *const Step<V6>, reason: u32) -> u32 {
-    answer_in_place(context, step, reason)
+pub extern "C" fn xdp_refuse6(context: *mut xdp_md, step: *const Step<V6>, why: u32) -> u32 {
+    refuse(context, step, why)
 }
 
 #[inline(always)]
-fn answer_in_place<F: Net>(context: *mut xdp_md, step: *const Step<F>, reason: u32) -> u32 {
+fn refuse<F: Net>(context: *mut xdp_md, step: *const Step<F>, why: u32) -> u32 {
     // SAFETY: the callers hand in a reference.
-    let (Some(step), Some(config)) = (unsafe { step.as_ref() }, config()) else {
-        return DROP;
-    };
-    match answer(&mut Frame::new(context), step.headers(), reason, config) {
-        Some(()) => TX,
-        None => DROP,
+    let Some(step) = (unsafe { step.as_ref() }) else { return DROP };
+    let mut frame = Frame::new(context);
+    let reason = why & (ANSWERED - 1);
+    report::dropped(step.headers(), &frame, reason, frame.at(false));
+    let Some(config) = config() else { return DROP };
+    if why & ANSWERED != 0 && answer(&mut frame, step.headers(), reason, config).is_some() {
+        TX
+    } else {
+        DROP
     }
 }

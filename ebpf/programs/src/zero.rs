@@ -4,6 +4,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::bpf_fib_lookup;
+use skep_abi::NextHop;
 use skep_engine::{Net, Step};
 
 /// A type of which all zeroes is a value.
@@ -16,6 +17,8 @@ pub unsafe trait Zero {}
 unsafe impl<F: Net> Zero for Step<F> {}
 // SAFETY: as above.
 unsafe impl Zero for bpf_fib_lookup {}
+// SAFETY: as above.
+unsafe impl Zero for NextHop {}
 
 /// Zeroes a place and gives the value in it, word by word.
 #[inline(always)]
