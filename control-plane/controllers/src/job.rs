@@ -18,11 +18,12 @@ use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::Patch;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Error;
 use crate::owned_pods::{self, owner_key};
-use crate::owner::{carry_out, claim};
+use crate::owner::{Claim, carry_out, claim, controller_of, release_patch};
+use crate::pod::is_terminating;
 use crate::pod_writer::{PodWriter, is_namespace_terminating};
 use crate::runtime::{
     Context, Expectations, Informer, Key, Next, Objects, Queue, Reconcile, is_not_found,
@@ -101,6 +102,17 @@ impl Jobs {
         for pod in self.pods.cache().in_namespace(&job.namespace().unwrap_or_default()) {
             let fits = matches(&selector, pod.metadata.labels.as_ref());
             let claim = claim(&job.metadata, &pod.metadata, fits);
+            // Whoever counts it from now on, it is not this job.
+            if claim == Claim::Release && has_finalizer(&pod) {
+                let owners = release_patch(&job.metadata, &pod.metadata);
+                self.patch_without_finalizer(&pod, owners).await?;
+                continue;
+            }
+            // Somebody took its owner away, and nobody adopts what is being deleted.
+            if controller_of(&pod.metadata).is_none() && is_terminating(&pod) {
+                self.free(&[&pod]).await?;
+                continue;
+            }
             if carry_out(&self.writer.objects, job, &*pod, claim).await? {
                 claimed.push(pod);
             }
@@ -168,15 +180,19 @@ impl Jobs {
             let patch = json!({ "metadata": {
                 "uid": pod.metadata.uid,
                 "resourceVersion": pod.metadata.resource_version,
-                "finalizers": without_finalizer(pod),
             }});
-            let key = Key::of(&pod.metadata);
-            match self.writer.objects.patch::<Pod, _>(&key, "", &Patch::Merge(patch)).await {
-                Err(error) if is_not_found(&error) => Ok(()),
-                result => result.map(drop),
-            }
+            self.patch_without_finalizer(pod, patch).await
         });
-        join_all(patches).await.into_iter().collect::<Result<(), _>>()?;
-        Ok(())
+        join_all(patches).await.into_iter().collect()
+    }
+
+    /// Patches a pod, which is counted no more.
+    async fn patch_without_finalizer(&self, pod: &Pod, mut patch: Value) -> Result<(), Error> {
+        patch["metadata"]["finalizers"] = json!(without_finalizer(pod));
+        let key = Key::of(&pod.metadata);
+        match self.writer.objects.patch::<Pod, _>(&key, "", &Patch::Merge(patch)).await {
+            Err(error) if is_not_found(&error) => Ok(()),
+            result => Ok(result.map(drop)?),
+        }
     }
 }

@@ -81,13 +81,7 @@ pub(crate) async fn carry_out<O: Kind, K: Kind>(
             let owners: Vec<_> = references.chain([controller_reference(owner)]).collect();
             owners_patch(object.meta(), &owners)
         }
-        Claim::Release => {
-            let references = object.meta().owner_references.iter().flatten();
-            let uid = owner.meta().uid.as_ref();
-            let owners: Vec<_> =
-                references.filter(|other| Some(&other.uid) != uid).cloned().collect();
-            owners_patch(object.meta(), &owners)
-        }
+        Claim::Release => release_patch(owner.meta(), object.meta()),
     };
     let written = objects.patch::<K, _>(&Key::of(object.meta()), "", &Patch::Merge(patch)).await;
     match written {
@@ -95,6 +89,14 @@ pub(crate) async fn carry_out<O: Kind, K: Kind>(
         Err(error) if claim == Claim::Release && is_not_found(&error) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Takes the owner out of an object's owners.
+pub(crate) fn release_patch(owner: &ObjectMeta, object: &ObjectMeta) -> Value {
+    let references = object.owner_references.iter().flatten();
+    let owners: Vec<_> =
+        references.filter(|other| Some(&other.uid) != owner.uid.as_ref()).cloned().collect();
+    owners_patch(object, &owners)
 }
 
 /// Replaces the owners, provided that the object is still the one that was looked at.

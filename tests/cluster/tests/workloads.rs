@@ -2,6 +2,19 @@
 
 use skep_cluster_tests::{Namespace, eventually, holds, inside};
 
+const JOB: &str = r#"
+apiVersion: batch/v1
+kind: Job
+metadata: {name: long}
+spec:
+  template:
+    spec:
+      terminationGracePeriodSeconds: 1
+      restartPolicy: Never
+      containers:
+      - {name: main, image: "skep.local/busybox:1", command: [sh, -c, "sleep 3600"]}
+"#;
+
 #[test]
 fn a_killed_process_comes_back_in_the_same_pod() {
     let space = Namespace::new("killed");
@@ -65,6 +78,28 @@ fn a_failing_liveness_probe_restarts_and_a_failing_readiness_probe_does_not() {
         holds(status["state"].get("running").is_some() && status["ready"] == false, &status)
     });
     assert_eq!(space.field("pod/shy", "/status/containerStatuses/0/restartCount"), 0);
+}
+
+#[test]
+fn a_pod_that_its_job_lets_go_of_is_nobodys_to_count() {
+    let space = Namespace::new("released");
+    space.apply_text(JOB).ok();
+    let pod = eventually("the job's pod", || {
+        let pods = space.get(&["pods", "--selector", "job-name=long"]);
+        let name = pods.pointer("/items/0/metadata/name").and_then(|name| name.as_str());
+        name.map(str::to_owned).ok_or_else(|| pods.to_string())
+    });
+    let object = format!("pod/{pod}");
+    assert!(space.field(&object, "/metadata/finalizers/0").is_string());
+    space.kubectl(&["label", &object, "batch.kubernetes.io/controller-uid-"]).ok();
+    eventually("the release", || {
+        let (owner, held) = (
+            space.field(&object, "/metadata/ownerReferences"),
+            space.field(&object, "/metadata/finalizers"),
+        );
+        holds(owner.is_null() && held.is_null(), &(owner, held))
+    });
+    space.kubectl(&["delete", &object, "--now"]).ok();
 }
 
 #[test]
