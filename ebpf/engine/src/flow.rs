@@ -409,5 +409,42 @@ pub(crate) fn forget<F: Net, T: Tables<F>>(
 pub(crate) fn is_reopened<F: Net>(headers: &Headers<F>, flow: &Found) -> bool {
     headers.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN
         && flow.flags & flow_flags::REPLY == 0
-        && flow.state & (flow_state::FIN | flow_state::RST) != 0
+        && is_closed(flow.state)
+}
+
+/// Whether a packet is the first answer of another connection than the flow's: the client's kernel took the
+/// port again, for the backend itself, once the connection through the Service was closed. Only then are the
+/// two to be told apart.
+#[inline(always)]
+pub(crate) fn answers_anothers<F: Net, T: Tables<F>>(
+    tables: &T,
+    headers: &Headers<F>,
+    to: &Tuple<F>,
+    flow: &Found,
+) -> bool {
+    let both = tcp_flags::SYN | tcp_flags::ACK;
+    let is_first = headers.kind == Kind::Tcp && headers.tcp_flags & both == both;
+    // Under a translated source there is no other connection.
+    let is_clients = to.dst == headers.dst && to.dport_be == headers.dport_be;
+    is_first
+        && flow.flags & flow_flags::REPLY != 0
+        && is_clients
+        && (is_closed(flow.state) || is_partner_closed(tables, headers, to))
+}
+
+#[inline(always)]
+fn is_closed(state: u32) -> bool {
+    state & (flow_state::FIN | flow_state::RST) != 0
+}
+
+#[inline(never)]
+fn is_partner_closed<F: Net, T: Tables<F>>(
+    tables: &T,
+    headers: &Headers<F>,
+    to: &Tuple<F>,
+) -> bool {
+    let partner = reply_key(headers, to);
+    [FlowTable::Flows, FlowTable::Embryos]
+        .iter()
+        .any(|table| tables.peek_flow(*table, &partner).is_some_and(|flow| is_closed(flow.state)))
 }

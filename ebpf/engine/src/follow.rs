@@ -102,7 +102,9 @@ fn follow<F: Net, T: Tables<F>>(
     context: &Context<'_>,
     change: &mut Change<F>,
 ) -> Option<Verdict> {
-    if flow::is_reopened(headers, found) {
+    if flow::is_reopened(headers, found)
+        || flow::answers_anothers(tables, headers, &change.to, found)
+    {
         flow::forget(tables, headers, &change.to, found.flags);
         return None;
     }

@@ -158,6 +158,10 @@ pub(crate) fn restore_source<F: Net, T: Tables<F>>(
     if found.refused != Reason::Forwarded as u32 {
         return Verdict::drop_by_number(found.refused);
     }
+    if flow::answers_anothers(tables, headers, &change.to, &found) {
+        flow::forget(tables, headers, &change.to, found.flags);
+        return Verdict::PASS;
+    }
     change.translate();
     Verdict::pass(Reason::Forwarded)
 }

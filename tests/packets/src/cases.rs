@@ -144,6 +144,7 @@ fn services<F: InConfig>() -> Vec<Case<F>> {
     let syn = |from, to| Frame::<F>::tcp(from, to, flags::SYN);
     let syn_ack = |from, to| Frame::<F>::tcp(from, to, flags::SYN_ACK);
     let ack = |from, to| Frame::<F>::tcp(from, to, flags::ACK);
+    let rst = |from, to| Frame::<F>::tcp(from, to, flags::RST);
     vec![
         Case::new(
             "pod to a Service, backend here, TCP, both ways",
@@ -153,6 +154,26 @@ fn services<F: InConfig>() -> Vec<Case<F>> {
         .send(B, &syn_ack(b, a), Redirect, &syn_ack(vip, a).hop())
         .send(A, &ack(a, vip), Redirect, &ack(a, b).hop())
         .send(B, &ack(b, a), Redirect, &ack(vip, a).hop()),
+        Case::new(
+            "a port that was used for a Service is used again for its backend",
+            world().service(tcp, &[(b.0, b.1, via::POD)]),
+        )
+        .send(A, &syn(a, vip), Redirect, &syn(a, b).hop())
+        .send(B, &syn_ack(b, a), Redirect, &syn_ack(vip, a).hop())
+        .send(A, &ack(a, vip), Redirect, &ack(a, b).hop())
+        .send(A, &rst(a, vip), Redirect, &rst(a, b).hop())
+        .send(A, &syn(a, b), Redirect, &syn(a, b).hop())
+        .send(B, &syn_ack(b, a), Redirect, &syn_ack(b, a).hop())
+        .send(A, &ack(a, b), Redirect, &ack(a, b).hop())
+        .send(B, &ack(b, a), Redirect, &ack(b, a).hop()),
+        Case::new(
+            "a Service's answer that comes twice is still the Service's",
+            world().service(tcp, &[(near.0, near.1, via::PEER)]),
+        )
+        .send(A, &syn(a, vip), Redirect, &syn(a, near).hop())
+        .send(IN, &syn_ack(near, a), Redirect, &syn_ack(vip, a).hop())
+        .send(A, &ack(a, vip), Redirect, &ack(a, near).hop())
+        .send(IN, &syn_ack(near, a), Redirect, &syn_ack(vip, a).hop()),
         Case::new(
             "pod to a Service, backend found by its address",
             world().service(tcp, &[(b.0, b.1, via::LOOKUP)]),
