@@ -5,7 +5,7 @@
 //! push it out, and moves to `flows` (its reply to `snat` when the source is translated) with the first
 //! packet of the opener after an answer. A connection that nobody answers never gets there.
 
-use skep_abi::{Flow, FlowKey, PortRange, Reason, flow_flags, flow_state};
+use skep_abi::{Config, Flow, FlowKey, PortRange, Reason, flow_flags, flow_state};
 use skep_packet::{Headers, Kind, Tuple, tcp_flags};
 
 use crate::{FlowTable, Net, Seen, Tables, hash};
@@ -223,7 +223,16 @@ pub fn open_flows<F: Net, T: Tables<F>>(
         let is_free =
             opening.flags & flow_flags::SNAT == 0 && put_reply(tables, headers, to, opening);
         if !is_free {
-            let port_be = claim(tables, headers, to, opening);
+            let mut port_be = claim(tables, headers, to, opening);
+            if port_be == 0 {
+                port_be = free_closed(tables, headers, to, opening);
+                if port_be != 0 && !put_at(tables, headers, to, opening, port_be as u16) {
+                    port_be = 0;
+                }
+            }
+            if port_be == 0 {
+                port_be = displace(tables, headers, to, opening);
+            }
             if port_be == 0 {
                 return Reason::SnatPortsExhausted as u32;
             }
@@ -235,7 +244,7 @@ pub fn open_flows<F: Net, T: Tables<F>>(
     reason as u32
 }
 
-// The three below are functions of their own in the kernel, so that their keys and values, 120 bytes
+// The six below are functions of their own in the kernel, so that their keys and values, 120 bytes
 // each for IPv6, do not lie on the 512 bytes of stack at the same time.
 
 /// Writes the entry of the opener's direction.
@@ -298,10 +307,8 @@ fn is_anothers<F: Net, T: Tables<F>>(
 }
 
 /// Writes the entry of the reply direction under the first free one of a few ports: those for
-/// translated sources, or, where the source keeps its address, any above the well-known ones. If none is
-/// free, a connection that has long waited for its first answer gives way, the oldest of a few that are
-/// looked at, so that a flood of packets that nobody answers takes no port for good. Returns the port as
-/// it lies on the wire; 0: none.
+/// translated sources, or, where the source keeps its address, any above the well-known ones. Returns the
+/// port as it lies on the wire; 0: none.
 #[inline(never)]
 fn claim<F: Net, T: Tables<F>>(
     tables: &T,
@@ -310,40 +317,129 @@ fn claim<F: Net, T: Tables<F>>(
     opening: &Opening,
 ) -> u32 {
     let Some(config) = tables.config() else { return 0 };
-    let is_snat = opening.flags & flow_flags::SNAT != 0;
-    let (established, ports, seed) = if is_snat {
-        (FlowTable::Snat, config.snat_ports, !config.hash_seed)
-    } else {
-        (FlowTable::Flows, UNPRIVILEGED, 0)
-    };
-    if ports.max < ports.min {
-        return 0;
-    }
-    let count = u32::from(ports.max - ports.min) + 1;
-    let mut probe = hash::of_tuple(headers, seed);
+    let Some(mut ports) = Ports::of(headers, opening, &config) else { return 0 };
+    let established = if ports.is_snat { FlowTable::Snat } else { FlowTable::Flows };
     let (mut key, reply) = (reply_key(headers, to), reply(tables, headers, opening));
     for _ in 0..PORT_TRIES {
-        key.dport_be = ports.min.wrapping_add(hash::below(probe, count) as u16).to_be();
+        key.dport_be = ports.next_be();
         if !tables.has_flow(established, &key) && tables.add_flow(FlowTable::Embryos, &key, &reply)
         {
             return u32::from(key.dport_be);
         }
-        // Anywhere: neighbours fill up together, and steps of one length may meet few ports of many.
-        probe = hash::mix(probe);
     }
+    0
+}
+
+/// Writes it in the place of a connection that has long waited for its first answer, the oldest of a few
+/// that are looked at: so a flood of packets that nobody answers takes no port for good. Returns the port
+/// as it lies on the wire; 0: there is none.
+#[inline(never)]
+fn displace<F: Net, T: Tables<F>>(
+    tables: &T,
+    headers: &Headers<F>,
+    to: &Tuple<F>,
+    opening: &Opening,
+) -> u32 {
+    let Some(config) = tables.config() else { return 0 };
+    let Some(mut ports) = Ports::of(headers, opening, &config) else { return 0 };
+    let (mut key, reply) = (reply_key(headers, to), reply(tables, headers, opening));
     let (mut oldest_ticks, mut oldest_be) = (u64::MAX, 0);
     for _ in 0..VICTIMS {
-        key.dport_be = ports.min.wrapping_add(hash::below(probe, count) as u16).to_be();
+        key.dport_be = ports.next_be();
         if let Some(other) = tables.peek_flow(FlowTable::Embryos, &key)
             && other.packets == 0
             && other.seen_ticks < oldest_ticks
         {
             (oldest_ticks, oldest_be) = (other.seen_ticks, key.dport_be);
         }
-        probe = hash::mix(probe);
     }
     key.dport_be = oldest_be;
     if oldest_be != 0 && take_over(tables, &key, &reply) { u32::from(oldest_be) } else { 0 }
+}
+
+/// Ends a closed connection that still holds one of the ports that [`claim`] tries for a translated source:
+/// it is kept for its last packets only. Returns the port as it lies on the wire; 0: there is none.
+#[inline(never)]
+fn free_closed<F: Net, T: Tables<F>>(
+    tables: &T,
+    headers: &Headers<F>,
+    to: &Tuple<F>,
+    opening: &Opening,
+) -> u32 {
+    let Some(config) = tables.config() else { return 0 };
+    let Some(mut ports) = Ports::of(headers, opening, &config) else { return 0 };
+    if !ports.is_snat {
+        return 0;
+    }
+    let mut key = reply_key(headers, to);
+    for _ in 0..PORT_TRIES {
+        key.dport_be = ports.next_be();
+        if tables.ends_closed(&key) {
+            return u32::from(key.dport_be);
+        }
+    }
+    0
+}
+
+/// Writes the entry of the reply direction under this port, unless somebody else was faster.
+#[inline(never)]
+fn put_at<F: Net, T: Tables<F>>(
+    tables: &T,
+    headers: &Headers<F>,
+    to: &Tuple<F>,
+    opening: &Opening,
+    port_be: u16,
+) -> bool {
+    let key = FlowKey { dport_be: port_be, ..reply_key(headers, to) };
+    tables.add_flow(FlowTable::Embryos, &key, &reply(tables, headers, opening))
+}
+
+/// Ends the connection whose reply has this key in `snat`, if both sides have closed it or one has reset it;
+/// whether there was one.
+#[inline(always)]
+pub fn end_closed<F: Net, T: Tables<F>>(tables: &T, key: &FlowKey<F>) -> bool {
+    let Some(reply) = tables.peek_flow(FlowTable::Snat, key) else { return false };
+    let (state, first) = (reply.state, partner_of(key, &reply));
+    // Its other half may be gone already.
+    let other =
+        tables.peek_flow(FlowTable::Flows, &first).map_or(flow_state::FIN, |flow| flow.state);
+    if (state | other) & flow_state::RST == 0 && state & other & flow_state::FIN == 0 {
+        return false;
+    }
+    tables.remove_flow(FlowTable::Flows, &first);
+    tables.remove_flow(FlowTable::Snat, key);
+    true
+}
+
+/// The ports that a translated source may have, in an order of each connection's own.
+struct Ports {
+    is_snat: bool,
+    min: u16,
+    count: u32,
+    probe: u32,
+}
+
+impl Ports {
+    #[inline(always)]
+    fn of<F: Net>(headers: &Headers<F>, opening: &Opening, config: &Config) -> Option<Self> {
+        let is_snat = opening.flags & flow_flags::SNAT != 0;
+        let (ports, seed) =
+            if is_snat { (config.snat_ports, !config.hash_seed) } else { (UNPRIVILEGED, 0) };
+        if ports.max < ports.min {
+            return None;
+        }
+        let count = u32::from(ports.max - ports.min) + 1;
+        Some(Self { is_snat, min: ports.min, count, probe: hash::of_tuple(headers, seed) })
+    }
+
+    /// The next, as it lies on the wire. Anywhere: neighbours fill up together, and steps of one length may
+    /// meet few ports of many.
+    #[inline(always)]
+    fn next_be(&mut self) -> u16 {
+        let port = self.min.wrapping_add(hash::below(self.probe, self.count) as u16);
+        self.probe = hash::mix(self.probe);
+        port.to_be()
+    }
 }
 
 /// Ends a connection that nobody has answered and puts another's reply in its place. Of several that try

@@ -50,7 +50,7 @@ pub use answer::answer;
 #[cfg(any(test, feature = "std"))]
 pub use decide::decide;
 pub use error::follow_error;
-pub use flow::{Opening, open_flows};
+pub use flow::{Opening, end_closed, open_flows};
 pub use net::Net;
 pub use node::{from_node, from_peer, open_from_host, open_from_node, to_node};
 #[cfg(any(test, feature = "std"))]

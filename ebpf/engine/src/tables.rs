@@ -8,7 +8,7 @@ use skep_abi::{
 };
 use skep_packet::{Headers, Tuple};
 
-use crate::{Ingress, Net, Opening, open_flows};
+use crate::{Ingress, Net, Opening, end_closed, open_flows};
 
 /// Which table of flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +75,14 @@ pub trait Tables<F: Family> {
         F: Net,
     {
         open_flows(self, headers, to, opening)
+    }
+    /// [`end_closed`]; the kernel has it as a function of its own, which the verifier walks once.
+    fn ends_closed(&self, key: &FlowKey<F>) -> bool
+    where
+        Self: Sized,
+        F: Net,
+    {
+        end_closed(self, key)
     }
     /// Removes a flow, if it is there.
     fn remove_flow(&self, table: FlowTable, key: &FlowKey<F>);

@@ -9,7 +9,7 @@ use skep_abi::{
 };
 use skep_packet::{Headers, Tuple};
 
-use crate::{FlowTable, Ingress, Net, Opening, Seen, Tables, open_flows};
+use crate::{FlowTable, Ingress, Net, Opening, Seen, Tables, end_closed, open_flows};
 
 /// Where steps are noted: one method for each kind of key.
 pub trait Notebook {
@@ -158,6 +158,14 @@ impl<F: Family, T: Tables<F>, N: Notebook> Tables<F> for Traced<'_, T, N> {
         F: Net,
     {
         open_flows(self, headers, to, opening)
+    }
+
+    #[inline(never)]
+    fn ends_closed(&self, key: &FlowKey<F>) -> bool
+    where
+        F: Net,
+    {
+        end_closed(self, key)
     }
 
     #[inline(always)]

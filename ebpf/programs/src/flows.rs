@@ -43,7 +43,7 @@ fn table(number: u32) -> FlowTable {
 macro_rules! flow_functions {
     ($module:ident, $family:ty, $flows:ident, $embryos:ident, $snat:ident,
      $write:literal, $remove:literal, $has:literal, $mark:literal, $open:literal,
-     $opened:literal) => {
+     $opened:literal, $end:literal) => {
         pub mod $module {
             use super::*;
 
@@ -77,6 +77,15 @@ macro_rules! flow_functions {
                         with_flows!(table(number), $flows, $embryos, $snat, map => map.remove(key));
                 }
                 0
+            }
+
+            /// [`skep_engine::end_closed`]; 1 when there was a connection to end, 0 when not.
+            #[unsafe(export_name = $end)]
+            #[inline(never)]
+            pub extern "C" fn end_closed(key: *const FlowKey<$family>) -> u32 {
+                // SAFETY: as above.
+                let Some(key) = (unsafe { key.as_ref() }) else { return 0 };
+                u32::from(skep_engine::end_closed(&KernelTables, key))
             }
 
             /// [`open_flows`].
@@ -158,7 +167,8 @@ flow_functions!(
     "has_flow4",
     "mark_flow4",
     "open_flows4",
-    "report_opened4"
+    "report_opened4",
+    "end_closed4"
 );
 flow_functions!(
     flows6,
@@ -171,5 +181,6 @@ flow_functions!(
     "has_flow6",
     "mark_flow6",
     "open_flows6",
-    "report_opened6"
+    "report_opened6",
+    "end_closed6"
 );

@@ -150,6 +150,11 @@ macro_rules! kernel_tables {
             }
 
             #[inline(always)]
+            fn ends_closed(&self, key: &FlowKey<$family>) -> bool {
+                $calls::end_closed(key) != 0
+            }
+
+            #[inline(always)]
             fn remove_flow(&self, table: FlowTable, key: &FlowKey<$family>) {
                 $calls::remove(table as u32, key);
             }

@@ -226,7 +226,7 @@ fn services<F: InConfig>() -> Vec<Case<F>> {
 /// Node ports and external addresses, as the world sees them.
 fn node_ports<F: InConfig>() -> Vec<Case<F>> {
     let world = World::<F>::new;
-    let (a, client) = ((F::pod_a(), 4000), (F::client(), 5000));
+    let (a, client, other) = ((F::pod_a(), 4000), (F::client(), 5000), (F::client(), 5001));
     let front = (F::node(), NODE_PORT);
     let (b, near, far) = ((F::pod_b(), 8080), (F::near_pod(), 8080), (F::far_pod(), 8080));
     let tcp = Front { flags: service_flags::NODE_PORT, ..Front::<F>::tcp(front.0, front.1) };
@@ -236,6 +236,7 @@ fn node_ports<F: InConfig>() -> Vec<Case<F>> {
     let syn = |from, to| Frame::<F>::tcp(from, to, flags::SYN);
     let syn_ack = |from, to| Frame::<F>::tcp(from, to, flags::SYN_ACK);
     let ack = |from, to| Frame::<F>::tcp(from, to, flags::ACK);
+    let fin = |from, to| Frame::<F>::tcp(from, to, flags::FIN_ACK);
     vec![
         Case::new(
             "node port, backend here: the client's address stays",
@@ -253,6 +254,20 @@ fn node_ports<F: InConfig>() -> Vec<Case<F>> {
         .send(IN, &syn_ack(near, snat), Redirect, &syn_ack(front, client).hop())
         .send(IN, &ack(client, front), Redirect, &ack(snat, near).hop())
         .send(IN, &ack(near, snat), Redirect, &ack(front, client).hop()),
+        Case::new(
+            "node port: the only port is another's once both sides have closed",
+            world().service(tcp, &[(near.0, near.1, via::PEER)]),
+        )
+        .send(IN, &syn(client, front), Redirect, &syn(snat, near).hop())
+        .send(IN, &syn_ack(near, snat), Redirect, &syn_ack(front, client).hop())
+        .send(IN, &ack(client, front), Redirect, &ack(snat, near).hop())
+        .same(IN, &syn(other, front), Drop)
+        .send(IN, &fin(client, front), Redirect, &fin(snat, near).hop())
+        .same(IN, &syn(other, front), Drop)
+        .send(IN, &fin(near, snat), Redirect, &fin(front, client).hop())
+        .send(IN, &syn(other, front), Redirect, &syn(snat, near).hop())
+        .send(IN, &syn_ack(near, snat), Redirect, &syn_ack(front, other).hop())
+        .send(IN, &ack(other, front), Redirect, &ack(snat, near).hop()),
         Case::new(
             "node port, backend behind the overlay",
             world().service(tcp, &[(far.0, far.1, via::PEER)]),
