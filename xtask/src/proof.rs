@@ -19,6 +19,8 @@ const MANIFEST: &str = "tests/cluster/manifests/proof.yaml";
 const NODE_PORT: u16 = 30080;
 /// So many that a replica which takes its share is not missed: (2/3)^60 is 3 in 10^11.
 const TIMES: u32 = 60;
+/// How long an answer may take, in milliseconds: what is lost shows, what stands still for a moment does not.
+const PATIENCE_MS: &str = "10000";
 
 /// What was proven, for people.
 #[derive(Debug)]
@@ -127,7 +129,7 @@ fn answered(
     replicas: &BTreeSet<String>,
 ) -> Result<usize> {
     let times = TIMES.to_string();
-    let output = capture((sender.program)()?.args([how, target, &times]))?;
+    let output = capture((sender.program)()?.args([how, target, &times, PATIENCE_MS]))?;
     let seen: BTreeSet<String> =
         output.lines().filter_map(|line| line.split(' ').nth(1)).map(str::to_owned).collect();
     let silent: Vec<&str> = replicas.difference(&seen).map(String::as_str).collect();
