@@ -79,6 +79,13 @@ pub mod flow_state {
     pub const FIN: u32 = 1 << 1;
     /// A RST was seen in this direction.
     pub const RST: u32 = 1 << 2;
+
+    /// What the states of both directions make of a connection: closed by FINs from both or a RST of one;
+    /// 0: open.
+    #[inline(always)]
+    pub const fn closed(one: u32, other: u32) -> u32 {
+        (one & other & FIN) | ((one | other) & RST)
+    }
 }
 
 const _: () = {

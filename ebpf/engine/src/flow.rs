@@ -301,8 +301,7 @@ fn is_anothers<F: Net, T: Tables<F>>(
     headers: &Headers<F>,
 ) -> bool {
     tables.peek_flow(table, key).is_some_and(|flow| {
-        let is_open = flow.state & (flow_state::FIN | flow_state::RST) == 0;
-        is_open && (flow.src != headers.dst || flow.sport_be != headers.dport_be)
+        !is_closed(flow.state) && (flow.src != headers.dst || flow.sport_be != headers.dport_be)
     })
 }
 
@@ -403,7 +402,7 @@ pub fn end_closed<F: Net, T: Tables<F>>(tables: &T, key: &FlowKey<F>) -> bool {
     // Its other half may be gone already.
     let other =
         tables.peek_flow(FlowTable::Flows, &first).map_or(flow_state::FIN, |flow| flow.state);
-    if (state | other) & flow_state::RST == 0 && state & other & flow_state::FIN == 0 {
+    if flow_state::closed(state, other) == 0 {
         return false;
     }
     tables.remove_flow(FlowTable::Flows, &first);
@@ -528,6 +527,7 @@ pub(crate) fn answers_anothers<F: Net, T: Tables<F>>(
         && (is_closed(flow.state) || is_partner_closed(tables, headers, to))
 }
 
+/// Whether one direction of a connection has been closed.
 #[inline(always)]
 fn is_closed(state: u32) -> bool {
     state & (flow_state::FIN | flow_state::RST) != 0

@@ -52,7 +52,7 @@ pub(crate) fn sweep<F: Family>(
     let is_over = |key: &FlowKey<F>, flow: &Flow<F>, partner: Option<&Flow<F>>| {
         partner.is_none_or(|partner| {
             let idle_s = idle_s(flow).min(idle_s(partner));
-            idle_s >= timeouts.of(key.proto, both(flow.state, partner.state))
+            idle_s >= timeouts.of(key.proto, flow_state::closed(flow.state, partner.state))
         })
     };
     let (mut removed, mut census) = (0, Census::default());
@@ -106,11 +106,6 @@ fn partner_table<F: Family>(flow: &Flow<F>) -> usize {
     usize::from(is_opener && flow.flags & flow_flags::SNAT != 0)
 }
 
-/// What the states of both directions make of a connection: closed by FINs from both or a RST of one.
-fn both(one: u32, other: u32) -> u32 {
-    (one & other & flow_state::FIN) | ((one | other) & flow_state::RST)
-}
-
 impl Timeouts {
     fn of(&self, protocol: u8, state: u32) -> u32 {
         match protocol {
@@ -133,7 +128,7 @@ mod tests {
         let (fin, rst) = (flow_state::FIN, flow_state::RST);
         let cases = [(0, 0, 0), (fin, 0, 0), (fin, fin, fin), (rst, 0, rst), (0, rst, rst)];
         for (one, other, closed) in cases {
-            assert_eq!(both(one, other), closed, "{one} {other}");
+            assert_eq!(flow_state::closed(one, other), closed, "{one} {other}");
         }
     }
 
