@@ -57,6 +57,17 @@ fn entries(node: &Node) -> (usize, usize) {
     (flows.len(), tables.snat.entries().expect("read").len())
 }
 
+/// Waits until so many entries are left when what is closed is gone.
+fn until_swept(node: &Node, left: (usize, usize)) {
+    wait_for("what is closed to be gone", || {
+        node.sweep(&NOW);
+        match entries(node) {
+            found if found == left => Ok(()),
+            found => Err(format!("{found:?}")),
+        }
+    });
+}
+
 #[test]
 fn established_connections_live_on_when_flows_are_full() {
     let world = World::with_sizes(Routing::Direct, &sizes());
@@ -77,22 +88,10 @@ fn established_connections_live_on_when_flows_are_full() {
     drop(rush);
     held.stop().expect("who was there first stays");
 
-    wait_for("room", || {
-        a.sweep(&NOW);
-        match entries(a) {
-            (0, 0) => Ok(()),
-            left => Err(format!("{left:?}")),
-        }
-    });
+    until_swept(a, (0, 0));
     // Servers still answer what the rush asked, which takes a place for a moment.
     let fresh = while_swept(a, || outside.crowd("tcp", &node_port, 200));
-    wait_for("new ones to be taken in", || {
-        a.sweep(&NOW);
-        match entries(a) {
-            (200, 200) => Ok(()),
-            others => Err(format!("{others:?}")),
-        }
-    });
+    until_swept(a, (200, 200));
     fresh.stop().expect("and live");
     assert_eq!(services.verify(), []);
 }
@@ -122,13 +121,7 @@ fn connections_that_find_no_port_are_refused_until_others_end() {
     drop(rush);
     held.stop().expect("who was there first stays");
 
-    wait_for("room", || {
-        a.sweep(&NOW);
-        match entries(a) {
-            (0, 0) => Ok(()),
-            left => Err(format!("{left:?}")),
-        }
-    });
+    until_swept(a, (0, 0));
     outside.crowd("tcp", &node_port, 32).stop().expect("new ones find a port again");
     assert_eq!(services.verify(), []);
 }
