@@ -1,8 +1,8 @@
 //! What a packet does once its flow is known, and how the flow of a new connection comes to be.
 
 use skep_abi::{
-    Config, Endpoint, NO_BACKEND, Reason, Service, backend_state, endpoint_flags,
-    endpoint_translated, flow_flags, peer_mode, service_flags,
+    Config, NO_BACKEND, Reason, Service, backend_state, endpoint_translated, flow_flags, peer_mode,
+    service_flags,
 };
 use skep_packet::{Headers, Tuple};
 
@@ -141,8 +141,7 @@ fn follow<F: Net, T: Tables<F>>(
 /// the node's own address it would take for its own.
 #[inline(always)]
 fn expired<F: Net, T: Tables<F>>(tables: &T, headers: &Headers<F>) -> Verdict {
-    let is_own = |endpoint: &Endpoint| endpoint.flags & endpoint_flags::HOST != 0;
-    if tables.endpoint(&headers.dst).is_some_and(|endpoint| is_own(&endpoint)) {
+    if route::is_own(tables, &headers.dst) {
         Verdict::reject(Reason::TtlExceeded)
     } else {
         Verdict::PASS

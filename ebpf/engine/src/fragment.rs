@@ -43,7 +43,8 @@ pub(crate) fn read<F: Net, T: Tables<F>>(
 }
 
 /// Notes the ports of a first piece, and finds those of others. A function of its own in the kernel, which
-/// hands back one word: the facts of whole packets stay in registers.
+/// hands back one word: where it fills in the facts itself, the compiler hands it the packet's end as a
+/// number, which the verifier refuses.
 #[inline(never)]
 fn look<F: Net, T: Tables<F>>(packet: &impl Packet, tables: &T) -> u64 {
     let (Some(piece), Some(config)) = (F::piece(packet), tables.config()) else {

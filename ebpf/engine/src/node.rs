@@ -1,9 +1,6 @@
 //! The hooks on the node's devices and on the overlay device.
 
-use skep_abi::{
-    Config, Endpoint, Reason, Service, config_flags, endpoint_flags, endpoint_translated, proto,
-    scope,
-};
+use skep_abi::{Config, Reason, Service, config_flags, endpoint_translated, proto, scope};
 use skep_packet::{Headers, Kind, Packet};
 
 use crate::{
@@ -12,7 +9,7 @@ use crate::{
     follow::{follow_known, open_service},
     net::{is_in, is_port_in},
     pod::restore_source,
-    service,
+    route, service,
     step::read,
     tunnel::{self, is_wrapped},
     verdict::Context,
@@ -218,10 +215,7 @@ pub fn to_node<F: Net, T: Tables<F>>(
     if config.flags & config_flags::HOST_BACKENDS == 0 && !is_sctp {
         return Verdict::PASS;
     }
-    let is_own = |endpoint: &Endpoint| endpoint.flags & endpoint_flags::HOST != 0;
-    if headers.src != F::config(&config).node
-        && !tables.endpoint(&headers.src).is_some_and(|endpoint| is_own(&endpoint))
-    {
+    if headers.src != F::config(&config).node && !route::is_own(tables, &headers.src) {
         return Verdict::PASS;
     }
     if is_error(headers) {

@@ -98,6 +98,12 @@ pub(crate) fn locate<F: Net, T: Tables<F>>(tables: &T, addr: &F::Addr) -> Place 
     }
 }
 
+/// Whether it is an address of the node itself.
+#[inline(always)]
+pub(crate) fn is_own<F: Net, T: Tables<F>>(tables: &T, addr: &F::Addr) -> bool {
+    tables.endpoint(addr).is_some_and(|endpoint| endpoint.flags & endpoint_flags::HOST != 0)
+}
+
 /// Where a backend is: as its entry says, or found by its address.
 #[inline(always)]
 pub(crate) fn locate_backend<F: Net, T: Tables<F>>(tables: &T, backend: &Backend<F>) -> Place {
